@@ -1,0 +1,10 @@
+//! `protocol`: what goes over a client's connection, as pure state machines: TLS, HTTP upgrade, WebSocket, client protocol.
+//!
+//! Owns bytes in, bytes and events out, for both ends (the gateway's and, turned around, the load generator's). Never opens a
+//! socket, reads a clock or draws from the system's randomness: time and seeds are arguments.
+#![forbid(unsafe_code)]
+
+pub mod client;
+pub mod tls;
+pub mod upgrade;
+pub mod ws;

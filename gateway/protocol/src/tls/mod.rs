@@ -1,0 +1,1 @@
+//! TLS: rustls for the handshake, our own record layer afterwards.

@@ -1,0 +1,2 @@
+//! headland-gateway.
+fn main() {}

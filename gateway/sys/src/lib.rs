@@ -1,0 +1,1 @@
+//! The system calls of the gateway and the load generator behind one trait, [`Sys`](https://example.invalid).

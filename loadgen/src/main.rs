@@ -1,0 +1,2 @@
+//! headland-loadgen.
+fn main() {}

@@ -1,0 +1,2 @@
+//! headland-relay.
+fn main() {}

@@ -1,0 +1,18 @@
+//! `wire`: what the two sides of every private link say to each other.
+//!
+//! Owns the words (frames, messages, settings, channel names) and their encoding. Never opens a socket,
+//! reads a clock or decides anything: both sides import it, so it may import none of them.
+#![forbid(unsafe_code)]
+
+pub mod channel;
+pub mod code;
+pub mod frame;
+pub mod limits;
+pub mod link;
+pub mod settings;
+pub mod sign;
+pub mod stats;
+pub mod token;
+
+mod ids;
+pub use ids::ClientId;

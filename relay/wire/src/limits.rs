@@ -1,0 +1,16 @@
+//! Bounds of the private links. Each queue and frame names its bound here.
+
+/// One frame's body. Holds a recovery answer of [`RECOVERY_BYTES_MAX`] with its framing.
+pub const FRAME_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Publications returned by one recovery or history answer, in bytes of data: past it, recovery is `recovered: false`
+/// and a history page ends early.
+pub const RECOVERY_BYTES_MAX: usize = 2 * 1024 * 1024;
+/// Bytes of frames a relay keeps for one shard that does not read; past it channels are marked as gapped.
+pub const LINK_TO_SHARD_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Bytes of frames a shard keeps for a relay that does not read; past it commands get a temporary error.
+pub const LINK_TO_RELAY_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// A message to be signed: TLS 1.3 signs 64 + 33 + 1 + hash bytes, TLS 1.2 two randoms and the key exchange parameters.
+pub const SIGN_MESSAGE_BYTES_MAX: usize = 1024;
+
+const _: () = assert!(RECOVERY_BYTES_MAX * 3 / 2 <= FRAME_BYTES_MAX);
+const _: () = assert!(FRAME_BYTES_MAX < LINK_TO_SHARD_BYTES_MAX);

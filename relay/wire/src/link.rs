@@ -1,0 +1,250 @@
+//! Messages between a shard of the gateway and the relay of its box.
+//!
+//! Order matters and is part of the contract: on one connection the relay sends every publication of a channel in offset
+//! order, and [`ToShard::Subscribed`] stands exactly between the publications its position includes and those after it.
+//! `request` numbers are the shard's; each request that carries one is answered exactly once, on the same connection.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{ClientId, stats::ShardStats, token::Claims};
+
+/// A place in a channel's stream.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Position<'a> {
+    /// Offset of the last publication that is included; 0 before the first.
+    pub offset: u64,
+    /// The stream's incarnation; empty when the client named none.
+    #[serde(borrow)]
+    pub epoch: &'a str,
+}
+
+/// Who did something, as presence, join, leave and publications show it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ClientInfo<'a> {
+    /// The session.
+    pub client: ClientId,
+    /// The user; empty when anonymous.
+    #[serde(borrow)]
+    pub user: &'a str,
+    /// JSON from the connection token's `info`; empty when there is none.
+    #[serde(borrow, with = "serde_bytes")]
+    pub conn_info: &'a [u8],
+    /// JSON from a subscription's `info`; empty when there is none.
+    #[serde(borrow, with = "serde_bytes")]
+    pub chan_info: &'a [u8],
+}
+
+/// One message of a channel.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Publication<'a> {
+    /// Its place in the stream, from 1; 0 in channels that keep no history.
+    pub offset: u64,
+    /// The payload as the publisher gave it. JSON clients get it verbatim.
+    #[serde(borrow, with = "serde_bytes")]
+    pub data: &'a [u8],
+    /// The publisher, when a client published.
+    #[serde(borrow)]
+    pub info: Option<ClientInfo<'a>>,
+}
+
+/// What a shard says.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub enum ToRelay<'a> {
+    /// Verify a connection token that is signed with a shared secret. Answer: `Verified` or `Failed`.
+    Verify {
+        /// Echoed in the answer.
+        request: u32,
+        /// The token as the client sent it.
+        #[serde(borrow)]
+        token: &'a str,
+    },
+    /// This shard wants the channel's publications from now on (idempotent), and the channel's position. With `recover`, also what
+    /// came after that position. Answer: `Subscribed` or `Failed`.
+    Subscribe {
+        /// Echoed in the answer.
+        request: u32,
+        /// The channel.
+        #[serde(borrow)]
+        channel: &'a str,
+        /// Where the client (or, after a lost link, the shard) was.
+        #[serde(borrow)]
+        recover: Option<Position<'a>>,
+    },
+    /// The shard's last subscriber of the channel has left. No answer; publications may still be on the way.
+    Unsubscribe {
+        /// The channel.
+        #[serde(borrow)]
+        channel: &'a str,
+    },
+    /// A client entered a channel with presence or join/leave (idempotent by client). No answer.
+    Enter {
+        /// The channel.
+        #[serde(borrow)]
+        channel: &'a str,
+        /// Who.
+        #[serde(borrow)]
+        info: ClientInfo<'a>,
+    },
+    /// That client left. No answer.
+    Leave {
+        /// The channel.
+        #[serde(borrow)]
+        channel: &'a str,
+        /// Who.
+        client: ClientId,
+    },
+    /// Publish. Answer: `Published` once the publication is in history (if the channel has one) and on its way, or `Failed`.
+    Publish {
+        /// Echoed in the answer.
+        request: u32,
+        /// The channel.
+        #[serde(borrow)]
+        channel: &'a str,
+        /// The payload.
+        #[serde(borrow, with = "serde_bytes")]
+        data: &'a [u8],
+        /// The publisher.
+        #[serde(borrow)]
+        info: Option<ClientInfo<'a>>,
+    },
+    /// Read history. Answer: `History` or `Failed`.
+    History {
+        /// Echoed in the answer.
+        request: u32,
+        /// The channel.
+        #[serde(borrow)]
+        channel: &'a str,
+        /// Exclusive start; from the beginning (or the end, reversed) when absent.
+        #[serde(borrow)]
+        since: Option<Position<'a>>,
+        /// 0: only the position. Negative: as many as the relay allows.
+        limit: i32,
+        /// Newest first.
+        reverse: bool,
+    },
+    /// Who is in the channel. Answer: `Presence` or `Failed`.
+    Presence {
+        /// Echoed in the answer.
+        request: u32,
+        /// The channel.
+        #[serde(borrow)]
+        channel: &'a str,
+    },
+    /// How many are in the channel. Answer: `PresenceStats` or `Failed`.
+    PresenceStats {
+        /// Echoed in the answer.
+        request: u32,
+        /// The channel.
+        #[serde(borrow)]
+        channel: &'a str,
+    },
+    /// The shard's counters, about once a second. No answer.
+    Stats(Box<ShardStats>),
+}
+
+/// What the relay says to a shard.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub enum ToShard<'a> {
+    /// Answer to `Verify`: the token is genuine. Expiry is for the receiver to check.
+    Verified {
+        /// Of the question.
+        request: u32,
+        /// What the token says.
+        claims: Claims,
+    },
+    /// Answer to `Subscribe`.
+    Subscribed {
+        /// Of the question.
+        request: u32,
+        /// The channel's top offset; with `recovered`, that of the last publication below (or of the question).
+        offset: u64,
+        /// The stream's incarnation; empty in channels that keep no history.
+        #[serde(borrow)]
+        epoch: &'a str,
+        /// All that came after the asked position is in `publications`.
+        recovered: bool,
+        /// In offset order; empty unless recovered.
+        #[serde(borrow)]
+        publications: Vec<Publication<'a>>,
+    },
+    /// Answer to `Publish`.
+    Published {
+        /// Of the question.
+        request: u32,
+        /// The publication's offset; 0 in channels that keep no history.
+        offset: u64,
+        /// The stream's incarnation.
+        #[serde(borrow)]
+        epoch: &'a str,
+    },
+    /// Answer to `History`.
+    History {
+        /// Of the question.
+        request: u32,
+        /// The channel's top offset.
+        offset: u64,
+        /// The stream's incarnation.
+        #[serde(borrow)]
+        epoch: &'a str,
+        /// In the asked order.
+        #[serde(borrow)]
+        publications: Vec<Publication<'a>>,
+    },
+    /// Answer to `Presence`.
+    Presence {
+        /// Of the question.
+        request: u32,
+        /// Everyone present.
+        #[serde(borrow)]
+        members: Vec<ClientInfo<'a>>,
+    },
+    /// Answer to `PresenceStats`.
+    PresenceStats {
+        /// Of the question.
+        request: u32,
+        /// Sessions present.
+        clients: u32,
+        /// Distinct users present.
+        users: u32,
+    },
+    /// Answer to any question that has none of its own.
+    Failed {
+        /// Of the question.
+        request: u32,
+        /// One of [`crate::code`].
+        code: u16,
+    },
+    /// A publication in a channel this shard wants.
+    Publication {
+        /// The channel.
+        #[serde(borrow)]
+        channel: &'a str,
+        /// The message.
+        #[serde(borrow)]
+        publication: Publication<'a>,
+    },
+    /// Somebody entered (channels with join/leave).
+    Join {
+        /// The channel.
+        #[serde(borrow)]
+        channel: &'a str,
+        /// Who.
+        #[serde(borrow)]
+        info: ClientInfo<'a>,
+    },
+    /// Somebody left (channels with join/leave).
+    Leave {
+        /// The channel.
+        #[serde(borrow)]
+        channel: &'a str,
+        /// Who.
+        #[serde(borrow)]
+        info: ClientInfo<'a>,
+    },
+    /// Publications of this channel were lost for this shard and history cannot give them back: subscribers must be told.
+    Insufficient {
+        /// The channel.
+        #[serde(borrow)]
+        channel: &'a str,
+    },
+}

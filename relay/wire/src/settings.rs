@@ -1,0 +1,148 @@
+//! What the relay tells a gateway on the control connection: everything a gateway needs and nothing that must stay secret.
+
+use serde::{Deserialize, Serialize};
+
+/// Sent when a control connection opens and again on every reload. Replaces the last one whole.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+pub struct Settings {
+    /// Version text of the relay, told to clients.
+    pub version: String,
+    /// Options of client connections.
+    pub client: ClientOptions,
+    /// Options of channels outside any namespace.
+    pub default_namespace: Namespace,
+    /// Options by namespace; sorted by name.
+    pub namespaces: Vec<Namespace>,
+    /// Public keys as a JWK set in JSON; empty when there are none.
+    pub jwks: String,
+    /// Whether the relay can verify tokens that are signed with a shared secret.
+    pub hmac: bool,
+    /// Certificates; the first is the default for unknown or absent SNI.
+    pub certificates: Vec<Certificate>,
+}
+
+/// A certificate whose private key stays in the relay.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Certificate {
+    /// Names the private key in [`crate::sign::SignRequest`]. Never reused by a later reload.
+    pub key: u32,
+    /// DER, end entity first.
+    pub chain: Vec<serde_bytes::ByteBuf>,
+    /// TLS `SignatureScheme` numbers the key can do, preferred first.
+    pub schemes: Vec<u16>,
+}
+
+/// Options of client connections, named as in the relay's `[client]` table. Times in milliseconds.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ClientOptions {
+    /// Anonymous connections without a token.
+    pub allow_anonymous_connect_without_token: bool,
+    /// Development only: every command is permitted to everybody.
+    pub insecure: bool,
+    /// Server ping interval; 0 sends none.
+    pub ping_interval_ms: u32,
+    /// How long a pong may take.
+    pub pong_timeout_ms: u32,
+    /// How long an upgraded connection may stay without `connect`.
+    pub stale_close_delay_ms: u32,
+    /// Grace after a connection's expiry for a refresh.
+    pub expired_close_delay_ms: u32,
+    /// Subscriptions per connection.
+    pub channel_limit: u32,
+    /// Bytes of a channel name.
+    pub channel_max_length: u32,
+    /// Hard bound of one connection's backlog in bytes.
+    pub queue_max_size: u32,
+    /// Publications in one recovery.
+    pub recovery_max_publication_limit: u32,
+    /// Publications in one history answer.
+    pub history_max_publication_limit: u32,
+}
+
+impl Default for ClientOptions {
+    /// The defaults of the ecosystem whose protocol this is (reference: client-protocol.md §1.2).
+    fn default() -> Self {
+        Self {
+            allow_anonymous_connect_without_token: false,
+            insecure: false,
+            ping_interval_ms: 25_000,
+            pong_timeout_ms: 8_000,
+            stale_close_delay_ms: 10_000,
+            expired_close_delay_ms: 25_000,
+            channel_limit: 128,
+            channel_max_length: 255,
+            queue_max_size: 1024 * 1024,
+            recovery_max_publication_limit: 300,
+            history_max_publication_limit: 300,
+        }
+    }
+}
+
+/// Options of a namespace, named as in the relay's `[[channel.namespaces]]`.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Namespace {
+    /// The part of a channel name before the colon; empty for the default namespace.
+    pub name: String,
+    /// Publications kept; 0 with `history_ttl_ms` 0 keeps none.
+    pub history_size: u32,
+    /// How long they are kept after the last publication.
+    pub history_ttl_ms: u64,
+    /// How long a stream's offset and epoch outlive its publications; 0 is the relay's default.
+    pub history_meta_ttl_ms: u64,
+    /// Subscriptions recover by themselves.
+    pub force_recovery: bool,
+    /// Subscriptions are positioned by themselves.
+    pub force_positioning: bool,
+    /// Clients may ask for recovery.
+    pub allow_recovery: bool,
+    /// Clients may ask for positioning.
+    pub allow_positioning: bool,
+    /// Who is in the channel is kept.
+    pub presence: bool,
+    /// Join and leave events are made.
+    pub join_leave: bool,
+    /// Subscribers get them without asking.
+    pub force_push_join_leave: bool,
+    /// Authenticated clients may subscribe.
+    pub allow_subscribe_for_client: bool,
+    /// Anonymous ones too (with the above).
+    pub allow_subscribe_for_anonymous: bool,
+    /// Authenticated clients may publish.
+    pub allow_publish_for_client: bool,
+    /// Subscribers may publish.
+    pub allow_publish_for_subscriber: bool,
+    /// Anonymous ones too (with one of the above).
+    pub allow_publish_for_anonymous: bool,
+    /// Authenticated clients may read history.
+    pub allow_history_for_client: bool,
+    /// Subscribers may read history.
+    pub allow_history_for_subscriber: bool,
+    /// Anonymous ones too (with one of the above).
+    pub allow_history_for_anonymous: bool,
+    /// Authenticated clients may read presence.
+    pub allow_presence_for_client: bool,
+    /// Subscribers may read presence.
+    pub allow_presence_for_subscriber: bool,
+    /// Anonymous ones too (with one of the above).
+    pub allow_presence_for_anonymous: bool,
+}
+
+impl Namespace {
+    /// Whether the channel keeps a stream that positions refer to.
+    pub const fn has_history(&self) -> bool {
+        self.history_size > 0 && self.history_ttl_ms > 0
+    }
+}
+
+impl Settings {
+    /// The options of a channel's namespace, or `None` when it names one that does not exist.
+    pub fn namespace(&self, channel: &str) -> Option<&Namespace> {
+        match crate::channel::namespace(channel) {
+            "" => Some(&self.default_namespace),
+            name => {
+                let index = self.namespaces.binary_search_by(|n| n.name.as_str().cmp(name)).ok()?;
+                Some(&self.namespaces[index])
+            }
+        }
+    }
+}

@@ -1,0 +1,2 @@
+//! headland-tuning.
+fn main() {}
