@@ -51,7 +51,9 @@ pub enum FrameError {
     #[error("the first bytes are not a Headland link greeting")]
     NotALink,
     /// Another link version.
-    #[error("the other side speaks link version {theirs}, this one {VERSION}: run gateway and relay of one release")]
+    #[error(
+        "the other side speaks link version {theirs}, this one {VERSION}: run gateway and relay of one release"
+    )]
     Version {
         /// The version the other side named.
         theirs: u16,
@@ -148,8 +150,11 @@ pub fn encode<T: Serialize>(message: &T, out: &mut Vec<u8>) -> Result<(), FrameE
     Ok(())
 }
 
+/// A frame's body and what follows it.
+pub type Split<'a> = (&'a [u8], &'a [u8]);
+
 /// The body of the first frame in `bytes` and what remains, or `None` when it is not all there yet.
-pub fn split(bytes: &[u8]) -> Result<Option<(&[u8], &[u8])>, FrameError> {
+pub fn split(bytes: &[u8]) -> Result<Option<Split<'_>>, FrameError> {
     let Some((length, rest)) = bytes.split_first_chunk::<4>() else { return Ok(None) };
     let length = u32::from_le_bytes(*length) as usize;
     if length > FRAME_BYTES_MAX {

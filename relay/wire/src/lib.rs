@@ -6,6 +6,7 @@
 
 pub mod channel;
 pub mod code;
+pub mod config;
 pub mod frame;
 pub mod limits;
 pub mod link;

@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 /// Upper bounds of the turn-time histogram's buckets in microseconds; one more bucket counts what is above.
-pub const TURN_BUCKETS_US: [u64; 12] = [50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000];
+pub const TURN_BUCKETS_US: [u64; 12] =
+    [50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000];
 
 /// One shard's counters and levels.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
