@@ -1,0 +1,149 @@
+//! What the end-to-end tests need beside Rust: Debian packages, and the client libraries, pinned, in the build folder.
+//! Nothing outside the build folder is changed except by apt-get.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+
+use crate::paths;
+use crate::step::Report;
+
+/// A program, how to see that it is there, and the Debian package that brings it.
+struct Tool {
+    package: &'static str,
+    program: &'static str,
+    probe: &'static [&'static str],
+}
+
+const TOOLS: &[Tool] = &[
+    Tool { package: "openssl", program: "openssl", probe: &["version"] },
+    Tool { package: "nodejs", program: "node", probe: &["--version"] },
+    Tool { package: "npm", program: "npm", probe: &["--version"] },
+    Tool { package: "python3-venv", program: "python3", probe: &["-c", "import ensurepip, venv"] },
+];
+
+/// The folder with `node_modules` and the Python environment.
+pub(crate) fn clients() -> PathBuf {
+    paths::target().join("e2e")
+}
+
+/// Installs what is missing; each part that had to be installed is a step of the report.
+pub(crate) fn all(report: &mut Report) -> Result<bool> {
+    components()?;
+    Ok(debian(report)? && npm(report)? && pypi(report)?)
+}
+
+/// rustfmt and clippy come with the toolchain file; without network rustup cannot fetch them.
+fn components() -> Result<()> {
+    for (command, component) in [("fmt", "rustfmt"), ("clippy", "clippy")] {
+        let mut probe = paths::cargo([command, "--version"]);
+        if !succeeds(&mut probe) {
+            bail!(
+                "`cargo {command}` does not run: rustup could not add the component that rust-toolchain.toml names. \
+                 Run `rustup component add {component}` while the machine is online."
+            );
+        }
+    }
+    Ok(())
+}
+
+fn debian(report: &mut Report) -> Result<bool> {
+    let missing: Vec<&str> = TOOLS
+        .iter()
+        .filter(|tool| !succeeds(Command::new(tool.program).args(tool.probe)))
+        .map(|tool| tool.package)
+        .collect();
+    if missing.is_empty() {
+        return Ok(true);
+    }
+    let by_hand = format!("sudo apt-get update && sudo apt-get install -y {}", missing.join(" "));
+    if !succeeds(Command::new("apt-get").arg("--version")) {
+        bail!("missing: {}. This machine has no apt-get; on Debian: {by_hand}", missing.join(", "));
+    }
+    let prefix: &[&str] = if rustix::process::geteuid().is_root() {
+        &["env"]
+    } else if succeeds(Command::new("sudo").args(["-n", "true"])) {
+        &["sudo", "-n", "env"]
+    } else {
+        bail!("missing: {}. Neither root nor password-less sudo here. Run: {by_hand}", missing.join(", "));
+    };
+    let apt = |args: &[&str]| {
+        let mut command = Command::new(prefix[0]);
+        command.args(&prefix[1..]).arg("DEBIAN_FRONTEND=noninteractive").arg("apt-get").args(args);
+        command
+    };
+    let install = [&["install", "-y", "--no-install-recommends"], missing.as_slice()].concat();
+    Ok(report.step("apt-get update", apt(&["update", "-q"]))?
+        && report.step(&format!("apt-get install {}", missing.join(" ")), apt(&install))?)
+}
+
+fn npm(report: &mut Report) -> Result<bool> {
+    let folder = clients().join("node");
+    let pins = ["package.json", "package-lock.json"];
+    if fresh(&folder, &pins)? {
+        return Ok(true);
+    }
+    for name in pins {
+        fs::copy(source().join(name), folder.join(name)).with_context(|| format!("copying {name}"))?;
+    }
+    let mut install = Command::new("npm");
+    install.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"]).current_dir(&folder);
+    let done = report.step("npm ci", install)?;
+    if done {
+        stamp(&folder, &pins)?;
+    }
+    Ok(done)
+}
+
+fn pypi(report: &mut Report) -> Result<bool> {
+    let folder = clients().join("python");
+    let pins = ["requirements.txt"];
+    if fresh(&folder, &pins)? {
+        return Ok(true);
+    }
+    let mut venv = Command::new("python3");
+    venv.args(["-m", "venv", "--clear"]).arg(&folder);
+    let mut install = Command::new(folder.join("bin/python"));
+    install.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--require-hashes", "-r"]);
+    install.arg(source().join("requirements.txt"));
+    let done = report.step("python3 -m venv", venv)? && report.step("pip install", install)?;
+    if done {
+        stamp(&folder, &pins)?;
+    }
+    Ok(done)
+}
+
+/// Where the pins are kept.
+fn source() -> PathBuf {
+    paths::root().join("tests/e2e")
+}
+
+/// Whether the folder was filled from these very pins. Makes the folder.
+fn fresh(folder: &Path, pins: &[&str]) -> Result<bool> {
+    fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;
+    let done = fs::read(folder.join(STAMP)).unwrap_or_default();
+    Ok(done == wanted(pins)?)
+}
+
+fn stamp(folder: &Path, pins: &[&str]) -> Result<()> {
+    fs::write(folder.join(STAMP), wanted(pins)?).with_context(|| format!("writing into {}", folder.display()))
+}
+
+fn wanted(pins: &[&str]) -> Result<Vec<u8>> {
+    let mut text = Vec::new();
+    for name in pins {
+        let path = source().join(name);
+        text.extend(fs::read(&path).with_context(|| format!("reading {}", path.display()))?);
+    }
+    Ok(text)
+}
+
+/// The pins a folder was filled from are kept in it under this name.
+const STAMP: &str = ".pins";
+
+fn succeeds(command: &mut Command) -> bool {
+    let quiet = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    quiet.status().is_ok_and(|status| status.success())
+}

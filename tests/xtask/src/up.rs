@@ -1,0 +1,166 @@
+//! `cargo xtask up`: a working secure edge on this machine, from nothing but this repository.
+
+mod config;
+mod hints;
+
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+
+use crate::paths;
+use crate::supervise::{End, Programs};
+
+/// How long a program may take until it answers.
+const READY_WITHIN: Duration = Duration::from_secs(20);
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Port of wss://.
+    #[arg(long, default_value_t = 8443)]
+    port: u16,
+    /// Also listen without TLS (ws://), as behind a proxy of one's own.
+    #[arg(long, value_name = "PORT")]
+    plain: Option<u16>,
+    /// Port of the relay's metrics and health, on 127.0.0.1.
+    #[arg(long, default_value_t = 9443)]
+    metrics: u16,
+    /// Address to listen on; 0.0.0.0 lets other machines in.
+    #[arg(long, default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
+    bind: IpAddr,
+    /// Another name that clients call this machine by; goes into the certificate.
+    #[arg(long, value_name = "NAME")]
+    name: Vec<String>,
+}
+
+/// Where one run keeps its files.
+pub(crate) struct Place {
+    folder: PathBuf,
+}
+
+impl Place {
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+}
+
+/// The addresses of one run.
+pub(crate) struct Addresses {
+    pub(crate) secure: SocketAddr,
+    pub(crate) plain: Option<SocketAddr>,
+    pub(crate) metrics: SocketAddr,
+}
+
+pub(crate) fn run(args: &Args) -> Result<bool> {
+    let addresses = Addresses {
+        secure: SocketAddr::new(args.bind, args.port),
+        plain: args.plain.map(|port| SocketAddr::new(args.bind, port)),
+        metrics: SocketAddr::from((Ipv4Addr::LOCALHOST, args.metrics)),
+    };
+    free(addresses.secure, "--port")?;
+    addresses.plain.map_or(Ok(()), |address| free(address, "--plain"))?;
+    free(addresses.metrics, "--metrics")?;
+    println!("building the programs (release; the first time takes some minutes)");
+    let build = ["build", "--release", "--package", "gateway", "--package", "agent", "--package", "tests"];
+    let mut build = paths::cargo(build);
+    build.args(["--bin", "headland-gateway", "--bin", "headland-relay", "--bin", "dev-credentials"]);
+    if !build.status()?.success() {
+        return Ok(false);
+    }
+    let programs = paths::target().join("release");
+    let place = Place { folder: paths::target().join("up") };
+    fs::create_dir_all(&place.folder).with_context(|| format!("making {}", place.folder.display()))?;
+    let token = prepare(&programs, &place, &addresses, &args.name)?;
+    serve(&programs, &place, &addresses, &token)
+}
+
+/// Credentials and configuration files; returns a client's token.
+fn prepare(programs: &Path, place: &Place, addresses: &Addresses, names: &[String]) -> Result<String> {
+    let mut credentials = std::process::Command::new(programs.join("dev-credentials"));
+    credentials.arg(&place.folder).args(["localhost", "127.0.0.1", "::1"]).args(names).stderr(Stdio::inherit());
+    let made = credentials.output().context("dev-credentials does not start")?;
+    let made: Value = serde_json::from_slice(&made.stdout).context("the development certificate was not made")?;
+    let word = |name: &str| made[name].as_str().map(str::to_owned).context("dev-credentials said something else");
+    config::write(place, addresses, &word("secret")?)?;
+    word("token")
+}
+
+fn serve(programs: &Path, place: &Place, addresses: &Addresses, token: &str) -> Result<bool> {
+    let mut running = Programs::new()?;
+    let outcome = start(&mut running, programs, place, addresses)?;
+    let end = match outcome {
+        Some(end) => end,
+        None => {
+            println!("{}", hints::text(place, addresses, token));
+            running.wait()
+        }
+    };
+    match end {
+        End::Asked => {
+            println!("stopping");
+            Ok(true)
+        }
+        End::Died { name, status, last } => {
+            eprintln!("{name} ended ({status}); its last lines ({}):\n{last}", place.folder.display());
+            Ok(false)
+        }
+    }
+}
+
+/// Starts relay, then gateway, each once the one before answers.
+fn start(running: &mut Programs, programs: &Path, place: &Place, addresses: &Addresses) -> Result<Option<End>> {
+    for (name, ready) in [("headland-relay", addresses.metrics), ("headland-gateway", addresses.secure)] {
+        let file = place.file(&format!("{}.toml", name.trim_start_matches("headland-")));
+        let args = ["--config", file.to_str().context("the build folder's name is not UTF-8")?];
+        running.start(name, &programs.join(name), &args, place.file(&format!("{name}.log")))?;
+        let answers = || TcpStream::connect_timeout(&reach(ready), Duration::from_secs(1)).is_ok();
+        if let Some(end) = running.until(&format!("{name} on {ready}"), READY_WITHIN, answers)? {
+            return Ok(Some(end));
+        }
+    }
+    Ok(None)
+}
+
+/// An address one can connect to, for one that is listened on.
+fn reach(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(std::net::Ipv6Addr::LOCALHOST),
+        ip => ip,
+    };
+    SocketAddr::new(ip, address.port())
+}
+
+/// Refuses an address that cannot be listened on before anything is built, with what to do about it.
+fn free(address: SocketAddr, option: &str) -> Result<()> {
+    use std::io::ErrorKind::{AddrInUse, AddrNotAvailable, PermissionDenied};
+    let port = address.port();
+    let Err(error) = TcpListener::bind(address) else { return Ok(()) };
+    match error.kind() {
+        AddrInUse => bail!(
+            "port {port} is in use: see who has it with `ss -ltnp sport = :{port}`, or choose another with {option}"
+        ),
+        PermissionDenied => bail!(
+            "port {port} needs a right that this user does not have: choose one from 1024 on with {option}, or allow it with \
+             `sysctl net.ipv4.ip_unprivileged_port_start={port}`"
+        ),
+        AddrNotAvailable => bail!("{} is not an address of this machine: see `ip address`, or leave --bind out", address.ip()),
+        _ => Err(error).with_context(|| format!("{address} cannot be listened on")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_in_use_is_refused_with_what_to_do() {
+        let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let error = free(taken.local_addr().unwrap(), "--port").unwrap_err().to_string();
+        assert!(error.contains("in use") && error.contains("--port"), "{error}");
+    }
+}
