@@ -4,8 +4,8 @@
 use anyhow::{Context, Result};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
-    SignatureAlgorithm,
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose, SignatureAlgorithm,
 };
 use serde_json::Value;
 
@@ -52,7 +52,11 @@ impl Authority {
     }
 
     /// The same with another kind of key.
-    pub fn server_with(&self, names: &[&str], kind: &'static SignatureAlgorithm) -> Result<ServerCertificate> {
+    pub fn server_with(
+        &self,
+        names: &[&str],
+        kind: &'static SignatureAlgorithm,
+    ) -> Result<ServerCertificate> {
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
         let mut params = CertificateParams::new(names.clone())?;
         params.distinguished_name.push(DnType::CommonName, names.first().cloned().unwrap_or_default());
@@ -89,6 +93,12 @@ mod tests {
         let first = Authority::new().unwrap();
         let second = Authority::from_key(&first.key()).unwrap();
         assert_eq!(first.key(), second.key());
-        assert!(second.server(&["localhost", "127.0.0.1"]).unwrap().chain.starts_with("-----BEGIN CERTIFICATE-----"));
+        assert!(
+            second
+                .server(&["localhost", "127.0.0.1"])
+                .unwrap()
+                .chain
+                .starts_with("-----BEGIN CERTIFICATE-----")
+        );
     }
 }

@@ -25,7 +25,8 @@ pub(crate) fn run(args: &Args) -> Result<bool> {
     if args.name.is_some() && !build.status()?.success() {
         return Ok(false);
     }
-    let mut bench = paths::cargo(["run", "--quiet", "--release", "--package", "tests", "--bin", "bench", "--"]);
+    let mut bench =
+        paths::cargo(["run", "--quiet", "--release", "--package", "tests", "--bin", "bench", "--"]);
     bench.env("HEADLAND_PROGRAMS", paths::target().join("release")).args(&args.name);
     if let Some(json) = &args.json {
         bench.arg("--json").arg(std::path::absolute(json)?);

@@ -42,6 +42,8 @@ fn lints() -> Command {
 fn end_to_end() -> Command {
     let mut command = paths::cargo(["test", "--package", "tests", "--features", "e2e", "--test", "e2e"]);
     command.args(["--", WORLDS_AT_ONCE]);
-    command.env("HEADLAND_PROGRAMS", paths::target().join("debug")).env("HEADLAND_CLIENTS", install::clients());
+    command
+        .env("HEADLAND_PROGRAMS", paths::target().join("debug"))
+        .env("HEADLAND_CLIENTS", install::clients());
     command
 }

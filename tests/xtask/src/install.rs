@@ -106,7 +106,15 @@ fn pypi(report: &mut Report) -> Result<bool> {
     let mut venv = Command::new("python3");
     venv.args(["-m", "venv", "--clear"]).arg(&folder);
     let mut install = Command::new(folder.join("bin/python"));
-    install.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--require-hashes", "-r"]);
+    install.args([
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+        "--require-hashes",
+        "-r",
+    ]);
     install.arg(source().join("requirements.txt"));
     let done = report.step("python3 -m venv", venv)? && report.step("pip install", install)?;
     if done {

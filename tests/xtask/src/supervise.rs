@@ -63,7 +63,13 @@ impl Programs {
     }
 
     /// Starts a program with its output in `log`.
-    pub(crate) fn start(&mut self, name: &'static str, program: &Path, args: &[&str], log: PathBuf) -> Result<()> {
+    pub(crate) fn start(
+        &mut self,
+        name: &'static str,
+        program: &Path,
+        args: &[&str],
+        log: PathBuf,
+    ) -> Result<()> {
         let out = File::create(&log).with_context(|| format!("writing {}", log.display()))?;
         let mut command = if Path::new(SETPRIV).exists() {
             let mut command = Command::new(SETPRIV);
@@ -88,12 +94,17 @@ impl Programs {
     }
 
     /// Waits until `ready` holds; `Some` when the programs ended before. `None` in `within` is an error that names `what`.
-    pub(crate) fn until(&mut self, what: &str, within: Duration, ready: impl Fn() -> bool) -> Result<Option<End>> {
+    pub(crate) fn until(
+        &mut self,
+        what: &str,
+        within: Duration,
+        ready: impl Fn() -> bool,
+    ) -> Result<Option<End>> {
         const PAUSE: Duration = Duration::from_millis(50);
         let deadline = crate::step::now() + within;
         while !ready() {
             match self.events.recv_timeout(PAUSE) {
-                Ok(event) => return Ok(Some(self.ended(event))),
+                Ok(event) => return Ok(Some(self.ended(&event))),
                 Err(RecvTimeoutError::Timeout) if crate::step::now() < deadline => {}
                 Err(_) => {
                     let logs: Vec<String> = self.running.iter().map(|p| tail(&p.log)).collect();
@@ -106,11 +117,11 @@ impl Programs {
 
     /// Waits for the end.
     pub(crate) fn wait(&mut self) -> End {
-        self.events.recv().map_or(End::Asked, |event| self.ended(event))
+        self.events.recv().map_or(End::Asked, |event| self.ended(&event))
     }
 
-    fn ended(&mut self, event: Event) -> End {
-        let Event::Exit(name, status) = event else { return End::Asked };
+    fn ended(&mut self, event: &Event) -> End {
+        let &Event::Exit(name, status) = event else { return End::Asked };
         let log = self.running.iter().find(|p| p.name == name).map(|p| tail(&p.log));
         self.running.retain(|program| program.name != name);
         End::Died { name, status, last: log.unwrap_or_default() }

@@ -81,10 +81,16 @@ pub(crate) fn run(args: &Args) -> Result<bool> {
 /// Credentials and configuration files; returns a client's token.
 fn prepare(programs: &Path, place: &Place, addresses: &Addresses, names: &[String]) -> Result<String> {
     let mut credentials = std::process::Command::new(programs.join("dev-credentials"));
-    credentials.arg(&place.folder).args(["localhost", "127.0.0.1", "::1"]).args(names).stderr(Stdio::inherit());
+    credentials
+        .arg(&place.folder)
+        .args(["localhost", "127.0.0.1", "::1"])
+        .args(names)
+        .stderr(Stdio::inherit());
     let made = credentials.output().context("dev-credentials does not start")?;
-    let made: Value = serde_json::from_slice(&made.stdout).context("the development certificate was not made")?;
-    let word = |name: &str| made[name].as_str().map(str::to_owned).context("dev-credentials said something else");
+    let made: Value =
+        serde_json::from_slice(&made.stdout).context("the development certificate was not made")?;
+    let word =
+        |name: &str| made[name].as_str().map(str::to_owned).context("dev-credentials said something else");
     config::write(place, addresses, &word("secret")?)?;
     word("token")
 }
@@ -112,7 +118,12 @@ fn serve(programs: &Path, place: &Place, addresses: &Addresses, token: &str) -> 
 }
 
 /// Starts relay, then gateway, each once the one before answers.
-fn start(running: &mut Programs, programs: &Path, place: &Place, addresses: &Addresses) -> Result<Option<End>> {
+fn start(
+    running: &mut Programs,
+    programs: &Path,
+    place: &Place,
+    addresses: &Addresses,
+) -> Result<Option<End>> {
     for (name, ready) in [("headland-relay", addresses.metrics), ("headland-gateway", addresses.secure)] {
         let file = place.file(&format!("{}.toml", name.trim_start_matches("headland-")));
         let args = ["--config", file.to_str().context("the build folder's name is not UTF-8")?];
@@ -148,7 +159,9 @@ fn free(address: SocketAddr, option: &str) -> Result<()> {
             "port {port} needs a right that this user does not have: choose one from 1024 on with {option}, or allow it with \
              `sysctl net.ipv4.ip_unprivileged_port_start={port}`"
         ),
-        AddrNotAvailable => bail!("{} is not an address of this machine: see `ip address`, or leave --bind out", address.ip()),
+        AddrNotAvailable => {
+            bail!("{} is not an address of this machine: see `ip address`, or leave --bind out", address.ip())
+        }
         _ => Err(error).with_context(|| format!("{address} cannot be listened on")),
     }
 }

@@ -38,7 +38,8 @@ key = "{key}"
         gateway.push_str(&format!("\n[[listeners]]\naddress = \"{address}\"\ntls = {tls}\n"));
     }
     for (name, text) in [("relay.toml", relay), ("gateway.toml", gateway)] {
-        fs::write(place.file(name), text).with_context(|| format!("writing {}", place.file(name).display()))?;
+        fs::write(place.file(name), text)
+            .with_context(|| format!("writing {}", place.file(name).display()))?;
     }
     Ok(())
 }
