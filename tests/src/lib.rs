@@ -1,4 +1,10 @@
-//! What tests and benches of the whole system share: worlds of real programs, credentials, measurements.
+//! What tests and benches of the whole system share: worlds of real programs, clients, credentials, measurements.
 #![forbid(unsafe_code)]
 
+pub mod bench;
+pub mod client;
 pub mod credentials;
+pub mod metrics;
+pub mod process;
+pub mod wait;
+pub mod world;

@@ -1,0 +1,67 @@
+//! Measuring: what can be measured, how often, against which targets, and how results are written.
+
+mod handshake;
+mod machine;
+mod report;
+mod wire_calls;
+
+use anyhow::Result;
+
+pub use report::{Figure, Target, measure};
+
+/// What a bench is run with.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Options {
+    /// How many runs; the figures are their medians.
+    #[arg(long)]
+    pub runs: Option<usize>,
+    /// How many connections, where that is a choice.
+    #[arg(long)]
+    pub connections: Option<usize>,
+    /// How long one measurement lasts, where that is a choice.
+    #[arg(long)]
+    pub seconds: Option<u64>,
+}
+
+/// One thing that can be measured.
+#[derive(Debug)]
+pub struct Bench {
+    /// On the command line.
+    pub name: &'static str,
+    /// In the list.
+    pub about: &'static str,
+    /// Runs when not told otherwise.
+    pub runs: usize,
+    /// One run.
+    pub run: fn(&Options) -> Result<Vec<Figure>>,
+}
+
+/// Everything that can be measured.
+pub const BENCHES: &[Bench] = &[Bench {
+    name: "handshake",
+    about: "server CPU per full TLS 1.3 handshake, next to the same in memory plus bare system calls",
+    runs: 5,
+    run: handshake::run,
+}];
+
+/// The middle of some values (the mean of the two middle ones).
+pub fn median(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    match sorted.len() {
+        0 => f64::NAN,
+        n if n % 2 == 1 => sorted[n / 2],
+        n => f64::midpoint(sorted[n / 2 - 1], sorted[n / 2]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_is_the_middle() {
+        assert_eq!(median(&[3.0, 1.0, 2.0]), 2.0);
+        assert_eq!(median(&[4.0, 1.0, 2.0, 3.0]), 2.5);
+    }
+}

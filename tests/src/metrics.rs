@@ -1,0 +1,80 @@
+//! Reading the relay's Prometheus text.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+/// How long an answer may take.
+const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+
+/// One scrape.
+#[derive(Clone, Debug)]
+pub struct Metrics(String);
+
+impl Metrics {
+    /// Scrapes `/metrics`.
+    pub fn scrape(address: SocketAddr) -> Result<Self> {
+        let (status, body) = get(address, "/metrics")?;
+        anyhow::ensure!(status == 200, "/metrics answered {status}");
+        Ok(Self(body))
+    }
+
+    /// The sum of all samples of a metric whose labels contain every text of `labels` (such as `code="3008"`).
+    pub fn sum(&self, name: &str, labels: &[&str]) -> f64 {
+        let samples = self.0.lines().filter(|line| !line.starts_with('#')).filter_map(|line| {
+            let (series, value) = line.rsplit_once(' ')?;
+            let found =
+                series.split('{').next()? == name && labels.iter().all(|label| series.contains(label));
+            found.then(|| value.parse::<f64>().ok())?
+        });
+        samples.sum()
+    }
+
+    /// Everything.
+    pub fn text(&self) -> &str {
+        &self.0
+    }
+}
+
+/// A plain GET; status and body.
+pub fn get(address: SocketAddr, path: &str) -> Result<(u16, String)> {
+    let mut stream =
+        TcpStream::connect_timeout(&address, ANSWER_WITHIN).with_context(|| address.to_string())?;
+    stream.set_read_timeout(Some(ANSWER_WITHIN))?;
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    let status = answer.split(' ').nth(1).and_then(|code| code.parse().ok()).context("not an HTTP answer")?;
+    let (head, body) = answer.split_once("\r\n\r\n").context("not an HTTP answer")?;
+    if head.to_ascii_lowercase().contains("transfer-encoding: chunked") {
+        return Ok((status, dechunk(body)));
+    }
+    Ok((status, body.to_owned()))
+}
+
+fn dechunk(mut body: &str) -> String {
+    let mut text = String::new();
+    while let Some((size, rest)) = body.split_once("\r\n") {
+        let Ok(size) = usize::from_str_radix(size.trim(), 16) else { break };
+        let Some(chunk) = rest.get(..size).filter(|chunk| !chunk.is_empty()) else { break };
+        text.push_str(chunk);
+        body = rest.get(size + 2..).unwrap_or_default();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn samples_are_summed_over_matching_labels() {
+        let text = "# HELP closes x\ncloses{code=\"3008\",shard=\"0\"} 2\ncloses{code=\"3008\",shard=\"1\"} 3\ncloses{code=\"1000\"} 9\n";
+        let metrics = Metrics(text.to_owned());
+        assert_eq!(metrics.sum("closes", &["code=\"3008\""]), 5.0);
+        assert_eq!(metrics.sum("closes", &[]), 14.0);
+        assert_eq!(metrics.sum("close", &[]), 0.0);
+    }
+}

@@ -1,0 +1,171 @@
+//! A program under test or measurement as a child process: its log, its signals, what it costs.
+
+use std::fs::{self, File};
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::wait;
+
+/// How long a program may take to end after SIGTERM.
+const STOP_WITHIN: Duration = Duration::from_secs(10);
+/// Lines of the log that errors show.
+const LAST_LINES: usize = 40;
+/// Ends a child whose test process is killed in a way that leaves it no time.
+const SETPRIV: &str = "/usr/bin/setpriv";
+
+/// The folder of the built programs: `HEADLAND_PROGRAMS`, or that of the profile which this program was built in.
+pub fn programs() -> Result<PathBuf> {
+    if let Some(folder) = std::env::var_os("HEADLAND_PROGRAMS") {
+        return Ok(folder.into());
+    }
+    let here = std::env::current_exe().context("this program's own path")?;
+    let folder = here.ancestors().skip(1).find(|folder| folder.join("headland-gateway").exists());
+    folder
+        .map(Path::to_path_buf)
+        .context("headland-gateway is not built: run `cargo build --bins`, or `cargo xtask test`")
+}
+
+/// A running child. Dropping it ends it.
+#[derive(Debug)]
+pub struct Program {
+    name: String,
+    child: Child,
+    log: PathBuf,
+}
+
+impl Program {
+    /// Starts a program with its output in a log file.
+    pub fn start(path: &Path, args: &[&str], log: PathBuf) -> Result<Self> {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let out = File::options()
+            .create(true)
+            .append(true)
+            .open(&log)
+            .with_context(|| log.display().to_string())?;
+        let mut command = if Path::new(SETPRIV).exists() {
+            let mut command = Command::new(SETPRIV);
+            command.args(["--pdeathsig", "TERM", "--"]).arg(path);
+            command
+        } else {
+            Command::new(path)
+        };
+        command.args(args).stdin(Stdio::null()).stdout(out.try_clone()?).stderr(out);
+        let child = command.spawn().with_context(|| format!("{} does not start", path.display()))?;
+        Ok(Self { name, child, log })
+    }
+
+    /// Process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Sends a signal.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        kill_process(Pid::from_child(&self.child), signal).with_context(|| format!("signal to {}", self.name))
+    }
+
+    /// Kills it at once, as a crash would.
+    pub fn kill(&mut self) -> Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+
+    /// Waits for its end.
+    pub fn ended(&mut self, within: Duration) -> Result<ExitStatus> {
+        let what = format!("{} to end", self.name);
+        wait::until(&what, within, || self.child.try_wait().ok().flatten())
+    }
+
+    /// Fails with the log's end when the program does not run any more.
+    pub fn check(&mut self) -> Result<()> {
+        if let Some(status) = self.child.try_wait()? {
+            bail!("{} ended ({status}):\n{}", self.name, self.last_lines());
+        }
+        Ok(())
+    }
+
+    /// Everything it has said.
+    pub fn log(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// The end of what it has said.
+    pub fn last_lines(&self) -> String {
+        let text = self.log();
+        let lines: Vec<&str> = text.lines().collect();
+        lines[lines.len().saturating_sub(LAST_LINES)..].join("\n")
+    }
+
+    /// CPU time so far, of all its threads.
+    pub fn cpu(&self) -> Result<Duration> {
+        cpu(self.pid())
+    }
+
+    /// Private memory in bytes: what ending it would give back.
+    pub fn private_bytes(&self) -> Result<u64> {
+        private_bytes(self.pid())
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        if self.child.try_wait().ok().flatten().is_none() {
+            let _ = self.signal(Signal::CONT);
+            let _ = self.signal(Signal::TERM);
+            if self.ended(STOP_WITHIN).is_err() {
+                let _ = self.kill();
+            }
+        }
+        if std::thread::panicking() {
+            eprintln!("--- {} ({}):\n{}", self.name, self.log.display(), self.last_lines());
+        }
+    }
+}
+
+/// Whether a program ended because it was asked to with SIGTERM, or as if nothing had been wrong.
+pub fn ended_well(status: ExitStatus) -> bool {
+    status.success() || status.signal() == Some(Signal::TERM.as_raw())
+}
+
+/// CPU time of a process: that of its living threads in nanoseconds where the kernel says so, ticks otherwise.
+pub fn cpu(pid: u32) -> Result<Duration> {
+    let mut sum = 0;
+    for task in fs::read_dir(format!("/proc/{pid}/task"))?.flatten() {
+        sum += task_cpu(&task.path().join("schedstat")).unwrap_or(0);
+    }
+    if sum > 0 {
+        return Ok(Duration::from_nanos(sum));
+    }
+    const TICKS_PER_SECOND: u64 = 100;
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    let after = stat.rsplit(')').next().unwrap_or_default();
+    let ticks: u64 = after.split_whitespace().skip(11).take(2).filter_map(|n| n.parse::<u64>().ok()).sum();
+    Ok(Duration::from_millis(ticks * 1_000 / TICKS_PER_SECOND))
+}
+
+/// CPU time of the calling thread.
+pub fn thread_cpu() -> Result<Duration> {
+    task_cpu(Path::new("/proc/thread-self/schedstat")).map(Duration::from_nanos)
+}
+
+fn task_cpu(schedstat: &Path) -> Result<u64> {
+    let text = fs::read_to_string(schedstat)?;
+    text.split_whitespace().next().and_then(|n| n.parse().ok()).context("schedstat has another layout")
+}
+
+fn private_bytes(pid: u32) -> Result<u64> {
+    let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).context("smaps_rollup")?;
+    let line = |name: &str| {
+        let rest = text.lines().find_map(|line| line.strip_prefix(name))?;
+        rest.split_whitespace().next()?.parse::<u64>().ok()
+    };
+    let clean = line("Private_Clean:").context("smaps_rollup has no Private_Clean")?;
+    let dirty = line("Private_Dirty:").context("smaps_rollup has no Private_Dirty")?;
+    Ok((clean + dirty) * 1024)
+}

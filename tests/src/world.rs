@@ -1,0 +1,340 @@
+//! A world for a test: one relay and one gateway as child processes, on ports and in a folder of their own.
+//! What a test sets is what it is about; everything else has a default.
+
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use rustix::process::Signal;
+use serde_json::{Value, json};
+use toml::Table;
+
+use crate::credentials::{Authority, hs256};
+use crate::metrics::{self, Metrics};
+use crate::process::{self, Program};
+use crate::wait;
+
+/// How long a program may take until it answers.
+const READY_WITHIN: Duration = Duration::from_secs(20);
+/// The shared secret of tests' tokens.
+pub const SECRET: &str = "a secret of tests, long enough for HS256";
+
+/// What a world starts from.
+#[derive(Debug)]
+pub struct Builder {
+    relay: Table,
+    gateway: Table,
+    listeners: usize,
+    programs: Option<PathBuf>,
+}
+
+/// A running edge. Dropping it ends both programs and removes the folder.
+#[derive(Debug)]
+pub struct World {
+    /// The relay.
+    pub relay: Program,
+    /// The gateway.
+    pub gateway: Program,
+    /// Where clients connect with TLS.
+    pub secure: SocketAddr,
+    /// Where clients connect without.
+    pub plain: SocketAddr,
+    /// Further listeners a test asked for; plain TCP addresses that its gateway overlay names as `{0}`, `{1}`, ...
+    pub further: Vec<SocketAddr>,
+    /// Metrics and health.
+    pub http: SocketAddr,
+    /// Who signed the certificates.
+    pub authority: Authority,
+    programs: PathBuf,
+    folder: Folder,
+}
+
+impl Default for Builder {
+    fn default() -> Self {
+        Self { relay: defaults(RELAY), gateway: Table::new(), listeners: 0, programs: None }
+    }
+}
+
+impl Builder {
+    /// Lays TOML over the relay's defaults: tables merge, everything else replaces.
+    #[must_use]
+    pub fn relay(mut self, text: &str) -> Self {
+        merge(&mut self.relay, defaults(text));
+        self
+    }
+
+    /// Lays TOML over the gateway's defaults. `listeners` replaces both default ones; `{0}`, `{1}`, .. stand for `further`.
+    #[must_use]
+    pub fn gateway(mut self, text: &str) -> Self {
+        merge(&mut self.gateway, defaults(text));
+        self
+    }
+
+    /// Asks for addresses of further listeners.
+    #[must_use]
+    pub const fn further(mut self, count: usize) -> Self {
+        self.listeners = count;
+        self
+    }
+
+    /// Takes the programs from another folder than that of this build.
+    #[must_use]
+    pub fn programs(mut self, folder: PathBuf) -> Self {
+        self.programs = Some(folder);
+        self
+    }
+
+    /// Starts both programs and waits until they answer.
+    pub fn start(self) -> Result<World> {
+        let programs = self.programs.map_or_else(process::programs, Ok)?;
+        let folder = Folder::new()?;
+        let authority = Authority::new()?;
+        fs::write(folder.file("ca.pem"), authority.certificate())?;
+        let server = authority.server(&["localhost", "127.0.0.1", "::1"])?;
+        fs::write(folder.file("server.pem"), &server.chain)?;
+        fs::write(folder.file("server-key.pem"), &server.key)?;
+        let mut ports = ports(3 + self.listeners)?;
+        let further = ports.split_off(3);
+        let (secure, plain, http) = (ports[0], ports[1], ports[2]);
+        let mut relay = defaults(&format!("[http]\naddress = \"{http}\"\n{}", folder.fill(RELAY_FILES)));
+        merge(&mut relay, self.relay);
+        let listeners = format!(
+            "[[listeners]]\naddress = \"{secure}\"\ntls = true\n[[listeners]]\naddress = \"{plain}\"\ntls = false\n"
+        );
+        let mut gateway = defaults(&format!("{}{listeners}", folder.fill(GATEWAY_FILES)));
+        merge(&mut gateway, self.gateway);
+        let mut gateway = gateway.to_string();
+        for (index, address) in further.iter().enumerate() {
+            gateway = gateway.replace(&format!("{{{index}}}"), &address.to_string());
+        }
+        fs::write(folder.file("relay.toml"), folder.fill(&relay.to_string()))?;
+        fs::write(folder.file("gateway.toml"), folder.fill(&gateway))?;
+        let relay = launch(&programs, &folder, "relay")?;
+        let gateway = launch(&programs, &folder, "gateway")?;
+        let mut world = World { relay, gateway, secure, plain, further, http, authority, programs, folder };
+        world.ready()?;
+        Ok(world)
+    }
+}
+
+impl World {
+    /// A world with a test's overlays still to come.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    /// A world with defaults.
+    pub fn start() -> Result<Self> {
+        Builder::default().start()
+    }
+
+    /// A file of this world's folder.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.folder.file(name)
+    }
+
+    /// The URL of the TLS listener.
+    pub fn wss(&self) -> String {
+        format!("wss://localhost:{}/connection/websocket", self.secure.port())
+    }
+
+    /// The URL of the plain listener.
+    pub fn ws(&self) -> String {
+        format!("ws://127.0.0.1:{}/connection/websocket", self.plain.port())
+    }
+
+    /// A token for a user that never expires.
+    pub fn token(&self, user: &str) -> Result<String> {
+        self.token_of(&json!({ "sub": user }))
+    }
+
+    /// A token with these claims, signed with the shared secret.
+    pub fn token_of(&self, claims: &Value) -> Result<String> {
+        hs256(SECRET, claims)
+    }
+
+    /// The relay's metrics now.
+    pub fn metrics(&self) -> Result<Metrics> {
+        Metrics::scrape(self.http)
+    }
+
+    /// Waits until a metric satisfies a condition.
+    pub fn metric(&self, name: &str, labels: &[&str], holds: impl Fn(f64) -> bool) -> Result<f64> {
+        let mut last = f64::NAN;
+        let found = wait::until(&format!("{name} {labels:?}"), READY_WITHIN, || {
+            last = self.metrics().ok()?.sum(name, labels);
+            holds(last).then_some(last)
+        });
+        found.with_context(|| format!("{name} {labels:?} was last {last}"))
+    }
+
+    /// Kills the relay as a crash would and waits for nothing.
+    pub fn kill_relay(&mut self) -> Result<()> {
+        self.relay.kill()
+    }
+
+    /// Starts the relay again after it was killed.
+    pub fn restart_relay(&mut self) -> Result<()> {
+        self.relay = launch(&self.programs, &self.folder, "relay")?;
+        self.ready()
+    }
+
+    /// Lays TOML over the relay's file and tells it to read it again.
+    pub fn reload_relay(&self, text: &str) -> Result<()> {
+        let path = self.file("relay.toml");
+        let mut table = defaults(&fs::read_to_string(&path)?);
+        merge(&mut table, defaults(&self.folder.fill(text)));
+        fs::write(&path, table.to_string())?;
+        self.relay.signal(Signal::HUP)
+    }
+
+    fn ready(&mut self) -> Result<()> {
+        for address in [self.http, self.plain, self.secure] {
+            let within = Duration::from_secs(1);
+            let answered = wait::until(&format!("an answer on {address}"), READY_WITHIN, || {
+                if self.relay.check().is_err() || self.gateway.check().is_err() {
+                    return Some(false);
+                }
+                TcpStream::connect_timeout(&address, within).is_ok().then_some(true)
+            });
+            self.relay.check()?;
+            self.gateway.check()?;
+            let logs =
+                || format!("relay:\n{}\ngateway:\n{}", self.relay.last_lines(), self.gateway.last_lines());
+            answered.with_context(logs)?;
+        }
+        let (status, body) = metrics::get(self.http, "/health")?;
+        anyhow::ensure!(status == 200, "/health answered {status}: {body}");
+        Ok(())
+    }
+}
+
+fn launch(programs: &Path, folder: &Folder, name: &str) -> Result<Program> {
+    let config = folder.file(&format!("{name}.toml")).display().to_string();
+    let program = programs.join(format!("headland-{name}"));
+    Program::start(&program, &["--config", &config], folder.file(&format!("{name}.log")))
+}
+
+/// Addresses on the loopback that nobody listens on: taken from the system, all held at once, then given back.
+fn ports(count: usize) -> Result<Vec<SocketAddr>> {
+    let held: Result<Vec<TcpListener>, _> =
+        (0..count).map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0))).collect();
+    Ok(held?.iter().map(TcpListener::local_addr).collect::<Result<_, _>>()?)
+}
+
+fn defaults(text: &str) -> Table {
+    text.parse().unwrap_or_else(|error| panic!("a test's own TOML: {error}\n{text}"))
+}
+
+/// Lays one table over another.
+fn merge(under: &mut Table, over: Table) {
+    for (key, value) in over {
+        match (under.get_mut(&key), value) {
+            (Some(toml::Value::Table(under)), toml::Value::Table(over)) => merge(under, over),
+            (_, value) => {
+                under.insert(key, value);
+            }
+        }
+    }
+}
+
+/// A folder that goes with its world.
+#[derive(Debug)]
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> Result<Self> {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("headland-{}-{number}", std::process::id()));
+        fs::create_dir_all(&path).with_context(|| path.display().to_string())?;
+        Ok(Self(path))
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
+    /// Puts the folder's path where a text says `{folder}`.
+    fn fill(&self, text: &str) -> String {
+        text.replace("{folder}", &self.0.display().to_string())
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+}
+
+const RELAY_FILES: &str = r#"
+[link]
+path = "{folder}/relay.sock"
+
+[[tls]]
+certificate = "{folder}/server.pem"
+key = "{folder}/server-key.pem"
+"#;
+
+const GATEWAY_FILES: &str = r#"
+[link]
+path = "{folder}/relay.sock"
+"#;
+
+/// Everything allowed where a test wants to see it work; `closed` for where it must not.
+const RELAY: &str = r#"
+[client.token]
+hmac_secret_key = "a secret of tests, long enough for HS256"
+
+[channel.without_namespace]
+allow_subscribe_for_client = true
+allow_publish_for_client = true
+
+[[channel.namespaces]]
+name = "chat"
+history_size = 100
+history_ttl = "5m"
+force_recovery = true
+presence = true
+join_leave = true
+force_push_join_leave = true
+allow_subscribe_for_client = true
+allow_publish_for_subscriber = true
+allow_history_for_subscriber = true
+allow_presence_for_subscriber = true
+
+[[channel.namespaces]]
+name = "short"
+history_size = 3
+history_ttl = "5m"
+force_recovery = true
+allow_subscribe_for_client = true
+allow_publish_for_client = true
+allow_history_for_client = true
+
+[[channel.namespaces]]
+name = "closed"
+"#;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_overlay_changes_what_it_names_and_nothing_else() {
+        let mut under = defaults("a = 1\n[t]\nx = 1\ny = 2\n");
+        merge(&mut under, defaults("[t]\ny = 3\n"));
+        assert_eq!(under, defaults("a = 1\n[t]\nx = 1\ny = 3\n"));
+    }
+
+    #[test]
+    fn addresses_are_distinct() {
+        let found = ports(5).unwrap();
+        assert!((1..5).all(|i| !found[..i].contains(&found[i])));
+    }
+}
