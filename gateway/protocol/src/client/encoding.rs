@@ -1,0 +1,122 @@
+//! The encodings of the client protocol, as one value per connection. All that differs between them is behind this type.
+//!
+//! A *message* here is one command, reply or push as its encode function wrote it. A WebSocket message carries one or more of
+//! them with [`Encoding::separator`] between; its payload is never altered otherwise, so encoded messages can be shared.
+
+use super::{
+    command::{BadRequest, Command},
+    json,
+    received::{Garbled, Received},
+    reply::{Push, Reply},
+};
+
+/// How one connection writes the protocol.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum Encoding {
+    /// One JSON document per line, in text messages.
+    #[default]
+    Json,
+}
+
+impl Encoding {
+    /// Every encoding, for tables indexed by [`Encoding::index`].
+    pub const ALL: [Self; 1] = [Self::Json];
+
+    /// Dense index, for "encoded once per encoding".
+    pub const fn index(self) -> usize {
+        self as usize
+    }
+
+    /// The encoding of an offered WebSocket subprotocol.
+    pub fn of_subprotocol(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|encoding| encoding.subprotocol() == name)
+    }
+
+    /// What an upgrade request offers, and a response chooses, for this encoding. JSON is also what no offer means.
+    pub const fn subprotocol(self) -> &'static str {
+        match self {
+            Self::Json => "centrifuge-json",
+        }
+    }
+
+    /// Opcode (RFC 6455 §5.2) of the WebSocket messages it is carried in.
+    pub const fn frame_opcode(self) -> u8 {
+        match self {
+            Self::Json => 0x1,
+        }
+    }
+
+    /// What stands between two messages in one WebSocket message; nothing before the first or after the last. At most
+    /// [`super::limits::MESSAGES_IN_FRAME_MAX`] messages go into one.
+    pub const fn separator(self) -> &'static [u8] {
+        match self {
+            Self::Json => b"\n",
+        }
+    }
+
+    /// The server's ping and the client's pong, as a message.
+    pub const fn ping(self) -> &'static [u8] {
+        match self {
+            Self::Json => b"{}",
+        }
+    }
+
+    /// The commands of one WebSocket message, in order. After an error there are no more.
+    pub fn commands(self, message: &[u8]) -> Commands<'_> {
+        match self {
+            Self::Json => Commands(json::Commands::new(message)),
+        }
+    }
+
+    /// Appends a reply.
+    pub fn reply(self, id: u32, reply: &Reply<'_>, out: &mut Vec<u8>) {
+        match self {
+            Self::Json => json::reply(id, reply, out),
+        }
+    }
+
+    /// Appends a push.
+    pub fn push(self, channel: &str, push: &Push<'_>, out: &mut Vec<u8>) {
+        match self {
+            Self::Json => json::push(channel, push, out),
+        }
+    }
+
+    /// Appends a command (client side).
+    pub fn command(self, command: &Command<'_>, out: &mut Vec<u8>) {
+        match self {
+            Self::Json => json::command(command, out),
+        }
+    }
+
+    /// What a server said in one WebSocket message, in order (client side). After an error there is no more.
+    pub fn received(self, message: &[u8]) -> Messages<'_> {
+        match self {
+            Self::Json => Messages(json::Messages::new(message)),
+        }
+    }
+}
+
+/// The commands of one WebSocket message.
+#[derive(Clone, Debug)]
+pub struct Commands<'a>(json::Commands<'a>);
+
+impl<'a> Iterator for Commands<'a> {
+    type Item = Result<Command<'a>, BadRequest>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.0.next()
+    }
+}
+
+/// A server's messages of one WebSocket message.
+#[derive(Clone, Debug)]
+pub struct Messages<'a>(json::Messages<'a>);
+
+impl<'a> Iterator for Messages<'a> {
+    type Item = Result<Received<'a>, Garbled>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.0.next()
+    }
+}

@@ -1,0 +1,245 @@
+//! What a server said, as a client reads it.
+
+use std::borrow::Cow;
+
+use serde::de::MapAccess;
+
+use super::{
+    lines::Lines,
+    object::{Fill, Json, Named, Object, object},
+};
+use crate::client::received::{
+    Answer, Counts, Ended, Event, Failure, Garbled, Info, Message, Page, Received, Refreshed, Session,
+    Subscription,
+};
+
+/// A server's messages of one message.
+#[derive(Clone, Debug)]
+pub(in crate::client) struct Messages<'a> {
+    lines: Option<Lines<'a>>,
+    readable: bool,
+}
+
+impl<'a> Messages<'a> {
+    pub(in crate::client) fn new(message: &'a [u8]) -> Self {
+        let lines = Lines::new(message);
+        Self { readable: lines.is_some(), lines }
+    }
+}
+
+impl<'a> Iterator for Messages<'a> {
+    type Item = Result<Received<'a>, Garbled>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if !self.readable {
+            self.readable = true;
+            return Some(Err(Garbled));
+        }
+        let line = self.lines.as_mut()?.next()?;
+        let result = quick(line).map_or_else(|| read(line), Ok);
+        if result.is_err() {
+            self.lines = None;
+        }
+        Some(result)
+    }
+}
+
+/// Recognises pings and plain publications, which are nearly all a subscriber hears, as servers write them. The payload's end
+/// is found by its brackets and quotes; it is not checked to be JSON. `None` is for [`read`] to look at.
+fn quick(line: &str) -> Option<Received<'_>> {
+    if line == "{}" {
+        return Some(Received::Ping);
+    }
+    let rest = line.strip_prefix(r#"{"push":{"channel":""#)?;
+    let (channel, rest) = rest.split_once('"')?;
+    if channel.contains('\\') {
+        return None;
+    }
+    let rest = rest.strip_prefix(r#","pub":{"data":"#)?;
+    let (data, rest) = rest.split_at(value_len(rest.as_bytes())?);
+    let inner = rest.strip_suffix("}}}")?;
+    let offset = match inner.strip_prefix(r#","offset":"#) {
+        Some(digits) if digits.bytes().all(|b| b.is_ascii_digit()) => digits.parse().ok()?,
+        None if inner.is_empty() => 0,
+        _ => return None,
+    };
+    let message = Message { data: data.as_bytes(), offset, info: None };
+    Some(Received::Push { channel: Cow::Borrowed(channel), event: Event::Publication(message) })
+}
+
+/// Bytes of the JSON value at the start of `json`, if it ends there before something else does.
+fn value_len(json: &[u8]) -> Option<usize> {
+    let mut open = 0_usize;
+    let mut at = 0;
+    while let Some(&byte) = json.get(at) {
+        match byte {
+            b'"' => at = string_end(json, at + 1)?,
+            b'{' | b'[' => open += 1,
+            b'}' | b']' => open = open.checked_sub(1)?,
+            // A bare number or word ends before what follows it.
+            _ if open == 0 => return bare_len(json),
+            _ => {}
+        }
+        at += 1;
+        if open == 0 {
+            return Some(at);
+        }
+    }
+    None
+}
+
+/// Index of the quote that ends the string whose content starts at `at`.
+fn string_end(json: &[u8], mut at: usize) -> Option<usize> {
+    loop {
+        match json.get(at)? {
+            b'"' => return Some(at),
+            b'\\' => at += 2,
+            _ => at += 1,
+        }
+    }
+}
+
+fn bare_len(json: &[u8]) -> Option<usize> {
+    let len = json.iter().position(|b| matches!(b, b',' | b'}'))?;
+    let word = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'+' | b'.');
+    (len > 0 && json[..len].iter().all(word)).then_some(len)
+}
+
+fn read(line: &str) -> Result<Received<'_>, Garbled> {
+    let Json(envelope) = serde_json::from_str::<Json<Envelope<'_>>>(line).map_err(|_| Garbled)?;
+    Ok(match (envelope.id, envelope.push, envelope.answer) {
+        (0, Some(push), _) => {
+            Received::Push { channel: push.channel, event: push.event.unwrap_or(Event::Other) }
+        }
+        (0, None, None) => Received::Ping,
+        (id, _, answer) => Received::Reply { id, answer: answer.unwrap_or(Answer::Other) },
+    })
+}
+
+#[derive(Default)]
+struct Envelope<'a> {
+    id: u32,
+    push: Option<Pushed<'a>>,
+    answer: Option<Answer<'a>>,
+}
+
+#[derive(Default)]
+struct Pushed<'a> {
+    channel: Cow<'a, str>,
+    event: Option<Event<'a>>,
+}
+
+/// Reads an object that decides which kind its parent is.
+fn kind<'de, A: MapAccess<'de>, T: Object<'de>, K>(
+    map: &mut A,
+    slot: &mut Option<K>,
+    kind: impl FnOnce(T) -> K,
+) -> Result<(), A::Error> {
+    if let Some(Json(value)) = map.next_value()? {
+        *slot = Some(kind(value));
+    }
+    Ok(())
+}
+
+impl<'de> Object<'de> for Envelope<'de> {
+    fn member<A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<bool, A::Error> {
+        let slot = &mut self.answer;
+        match name {
+            "id" => self.id.fill(map)?,
+            "push" => self.push.fill(map)?,
+            "error" => kind(map, slot, Answer::Error)?,
+            "connect" => kind(map, slot, Answer::Connect)?,
+            "subscribe" => kind(map, slot, Answer::Subscribe)?,
+            "unsubscribe" => kind(map, slot, |Nothing {}| Answer::Unsubscribe)?,
+            "publish" => kind(map, slot, |Nothing {}| Answer::Publish)?,
+            "presence" => kind(map, slot, |Present { members }| Answer::Presence(members))?,
+            "presence_stats" => kind(map, slot, |Numbers(counts)| Answer::PresenceStats(counts))?,
+            "history" => kind(map, slot, Answer::History)?,
+            "rpc" => kind(map, slot, |Data { data }| Answer::Rpc { data })?,
+            "refresh" => kind(map, slot, Answer::Refresh)?,
+            "sub_refresh" => kind(map, slot, Answer::SubRefresh)?,
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+}
+
+impl<'de> Object<'de> for Pushed<'de> {
+    fn member<A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<bool, A::Error> {
+        let slot = &mut self.event;
+        match name {
+            "channel" => self.channel.fill(map)?,
+            "pub" => kind(map, slot, Event::Publication)?,
+            "join" => kind(map, slot, |About { info }| Event::Join(info.unwrap_or_default()))?,
+            "leave" => kind(map, slot, |About { info }| Event::Leave(info.unwrap_or_default()))?,
+            "unsubscribe" => kind(map, slot, Event::Unsubscribe)?,
+            "subscribe" => kind(map, slot, Event::Subscribe)?,
+            "message" => kind(map, slot, |Data { data }| Event::Message { data })?,
+            "refresh" => kind(map, slot, Event::Refresh)?,
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+}
+
+#[derive(Default)]
+struct Nothing {}
+
+#[derive(Default)]
+struct Data<'a> {
+    data: &'a [u8],
+}
+
+#[derive(Default)]
+struct About<'a> {
+    info: Option<Info<'a>>,
+}
+
+#[derive(Default)]
+struct Present<'a> {
+    members: Vec<Info<'a>>,
+}
+
+#[derive(Default)]
+struct Numbers(Counts);
+
+impl<'de> Object<'de> for Nothing {
+    fn member<A: MapAccess<'de>>(&mut self, _: &str, _: &mut A) -> Result<bool, A::Error> {
+        Ok(false)
+    }
+}
+
+impl<'de> Object<'de> for Numbers {
+    fn member<A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<bool, A::Error> {
+        match name {
+            "num_clients" => self.0.clients.fill(map)?,
+            "num_users" => self.0.users.fill(map)?,
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+}
+
+object!(Data { "data" => data });
+object!(About { "info" => info });
+object!(Present { "presence" => members as Entries });
+object!(Failure { "code" => code, "message" => message, "temporary" => temporary });
+object!(Session {
+    "client" => client, "version" => version, "expires" => expires, "ttl" => ttl_s, "data" => data, "ping" => ping_s,
+    "pong" => pong,
+});
+object!(Subscription {
+    "expires" => expires, "ttl" => ttl_s, "recoverable" => recoverable, "epoch" => epoch,
+    "publications" => publications as List, "recovered" => recovered, "offset" => offset, "positioned" => positioned,
+    "data" => data, "was_recovering" => was_recovering,
+});
+object!(Message { "data" => data, "offset" => offset, "info" => info });
+object!(Info { "user" => user, "client" => client, "conn_info" => conn_info, "chan_info" => chan_info });
+object!(Ended { "code" => code, "reason" => reason });
+object!(Page { "publications" => publications as List, "epoch" => epoch, "offset" => offset });
+object!(Refreshed { "client" => client, "version" => version, "expires" => expires, "ttl" => ttl_s });
+
+impl<'de> Named<'de> for Info<'de> {
+    /// The session's id, which the value has too.
+    fn named(&mut self, _: Cow<'de, str>) {}
+}
