@@ -1,0 +1,149 @@
+//! The server's side of the opening: one request, judged by RFC 6455 §4.2.1 and the listener's rules.
+
+use base64::{
+    Engine,
+    alphabet::STANDARD,
+    engine::{GeneralPurpose, GeneralPurposeConfig},
+};
+use httparse::{EMPTY_HEADER, Error, Header, Request, Status};
+
+use super::{
+    Asked, Parsed, Refusal, Rules, Upgrade, accept,
+    fields::{elements, has, is_token, lines_are_strict, single},
+    limits::{HEAD_BYTES_MAX, HEADERS_MAX, KEY_BYTES},
+    origin::is_authority,
+};
+
+/// Some clients leave stray bits after the sixteenth byte; they change nothing.
+const KEY_BASE64: GeneralPurpose =
+    GeneralPurpose::new(&STANDARD, GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true));
+
+/// Reads a request from all that has arrived. While `Incomplete`, call again with more: the bound on the head bounds how often.
+pub fn request(bytes: &[u8], rules: &Rules) -> Result<Parsed<Upgrade>, Refusal> {
+    let head = &bytes[..bytes.len().min(HEAD_BYTES_MAX)];
+    let mut headers = [EMPTY_HEADER; HEADERS_MAX];
+    let mut request = Request::new(&mut headers);
+    let consumed = match request.parse(head) {
+        Ok(Status::Complete(consumed)) => consumed,
+        Ok(Status::Partial) if head.len() < HEAD_BYTES_MAX => return Ok(Parsed::Incomplete),
+        Ok(Status::Partial) | Err(Error::TooManyHeaders) => return Err(Refusal::HeadTooLarge),
+        Err(Error::Version) => return Err(Refusal::Version),
+        Err(_) => return Err(Refusal::Malformed),
+    };
+    if !lines_are_strict(&head[..consumed]) {
+        return Err(Refusal::Malformed);
+    }
+    let upgrade = judge(&request, rules)?;
+    Ok(Parsed::Complete { consumed, head: upgrade })
+}
+
+fn judge(request: &Request<'_, '_>, rules: &Rules) -> Result<Upgrade, Refusal> {
+    let headers = &*request.headers;
+    if request.version != Some(1) {
+        return Err(Refusal::Version);
+    }
+    if request.method != Some("GET") {
+        return Err(Refusal::Method);
+    }
+    let is_framed = |header: &Header<'_>| {
+        header.name.eq_ignore_ascii_case("Content-Length")
+            || header.name.eq_ignore_ascii_case("Transfer-Encoding")
+    };
+    if headers.iter().any(is_framed) {
+        return Err(Refusal::Body);
+    }
+    let host = single(headers, "Host").map_err(|_| Refusal::Host)?.ok_or(Refusal::Host)?;
+    if !std::str::from_utf8(host).is_ok_and(is_authority) {
+        return Err(Refusal::Host);
+    }
+    let (path, query) = target(request.path.unwrap_or_default())?;
+    if path != rules.path {
+        return Err(Refusal::Path);
+    }
+    let accept = websocket(headers)?;
+    let origin = single(headers, "Origin").map_err(|_| Refusal::Malformed)?;
+    if origin.is_some_and(|origin| !rules.origins.iter().any(|allowed| allowed.allows(origin))) {
+        return Err(Refusal::Origin);
+    }
+    let query = Query::read(query);
+    let (subprotocol, asked) = choose(headers, &query, rules)?;
+    Ok(Upgrade { accept, subprotocol, asked, frame_pings: query.frame_pings })
+}
+
+/// The fields of RFC 6455 §4.2.1, 3 to 6; the answer to the key.
+fn websocket(headers: &[Header<'_>]) -> Result<[u8; super::ACCEPT_BYTES], Refusal> {
+    if !has(headers, "Upgrade", "websocket") || !has(headers, "Connection", "upgrade") {
+        return Err(Refusal::NoUpgrade);
+    }
+    if single(headers, "Sec-WebSocket-Version") != Ok(Some(b"13")) {
+        return Err(Refusal::WebSocketVersion);
+    }
+    let key = single(headers, "Sec-WebSocket-Key").map_err(|_| Refusal::Key)?.ok_or(Refusal::Key)?;
+    // Two spare bytes, as the decoder wants room for whole groups.
+    let mut nonce = [0; KEY_BYTES + 2];
+    match KEY_BASE64.decode_slice(key, &mut nonce) {
+        Ok(KEY_BYTES) => Ok(accept(key)),
+        Ok(_) | Err(_) => Err(Refusal::Key),
+    }
+}
+
+/// Path and query of a request target in origin or absolute form (RFC 9112 §3.2); other forms open no WebSocket.
+fn target(target: &str) -> Result<(&str, &str), Refusal> {
+    let local = if target.starts_with('/') {
+        target
+    } else {
+        let (scheme, rest) = target.split_once("://").ok_or(Refusal::Malformed)?;
+        if !["http", "https", "ws", "wss"].iter().any(|known| scheme.eq_ignore_ascii_case(known)) {
+            return Err(Refusal::Malformed);
+        }
+        &rest[rest.find(['/', '?']).unwrap_or(rest.len())..]
+    };
+    Ok(local.split_once('?').unwrap_or((local, "")))
+}
+
+/// The query parameters that mean something; others are the application's.
+struct Query<'a> {
+    format: Option<&'a str>,
+    frame_pings: bool,
+}
+
+impl<'a> Query<'a> {
+    /// The first of each name counts, and `format` before `cf_protocol`.
+    fn read(text: &'a str) -> Self {
+        let first = |name: &str| {
+            text.split('&')
+                .filter_map(|pair| pair.split_once('='))
+                .find(|pair| pair.0 == name)
+                .map(|pair| pair.1)
+        };
+        Self {
+            format: first("format").or_else(|| first("cf_protocol")).filter(|format| !format.is_empty()),
+            frame_pings: first("cf_ws_frame_ping_pong") == Some("true"),
+        }
+    }
+}
+
+/// The subprotocol to answer with, and what will be spoken. A known subprotocol decides; without one, the query does.
+fn choose(
+    headers: &[Header<'_>],
+    query: &Query<'_>,
+    rules: &Rules,
+) -> Result<(Option<&'static str>, Asked), Refusal> {
+    const NAME: &str = "Sec-WebSocket-Protocol";
+    if !elements(headers, NAME).all(is_token) {
+        return Err(Refusal::Subprotocol);
+    }
+    let offered = |name: &str| elements(headers, NAME).any(|element| element == name.as_bytes());
+    if let Some(encoding) = rules.encodings.iter().find(|encoding| offered(encoding.subprotocol)) {
+        return Ok((Some(encoding.subprotocol), Asked::Known(encoding.id)));
+    }
+    let asked = match query.format {
+        Some(format) => match rules.encodings.iter().find(|encoding| encoding.format == format) {
+            Some(encoding) => Asked::Known(encoding.id),
+            None => Asked::Unknown,
+        },
+        None if elements(headers, NAME).next().is_some() => Asked::Unknown,
+        None => Asked::Nothing,
+    };
+    Ok((None, asked))
+}
