@@ -1,0 +1,161 @@
+//! What a client may do in a channel, decided from the settings alone.
+//!
+//! Owns the rules (those of the ecosystem's `allow_*` options) and the codes they are refused with. Never knows connections: the
+//! caller says who asks and whether it is subscribed.
+
+use wire::{
+    channel,
+    code::{self, ErrorCode},
+    settings::{ClientOptions, Namespace, Settings},
+};
+
+use super::command::Subscribe;
+
+/// Channels whose names begin so are entered with a subscription token and not otherwise, whatever the namespace allows.
+const PRIVATE_PREFIX: char = '$';
+
+/// Who asks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Caller<'a> {
+    /// Empty when anonymous.
+    pub user: &'a str,
+    /// Whether it is subscribed to the channel it asks about.
+    pub subscribed: bool,
+}
+
+/// What a subscription gets.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Granted {
+    /// It may recover. Implies `positioned`.
+    pub recoverable: bool,
+    /// Its position is watched.
+    pub positioned: bool,
+    /// It is told who joins and leaves.
+    pub join_leave: bool,
+    /// Others see it in the channel's presence or are told that it joined and left.
+    pub enters: bool,
+}
+
+/// Whether a connection without a token may be made.
+pub const fn connect_anonymously(options: &ClientOptions) -> bool {
+    options.insecure || options.allow_anonymous_connect_without_token
+}
+
+/// A subscription to `asked.channel`; `caller.subscribed` does not matter.
+pub fn subscribe(
+    settings: &Settings,
+    caller: Caller<'_>,
+    asked: &Subscribe<'_>,
+) -> Result<Granted, ErrorCode> {
+    let namespace = namespace(settings, &asked.channel)?;
+    if asked.kind != 0 || !asked.filter.is_empty() {
+        return Err(code::NOT_AVAILABLE);
+    }
+    let insecure = settings.client.insecure;
+    if asked.channel.starts_with(PRIVATE_PREFIX) || !subscribing(namespace).includes(caller, insecure) {
+        return Err(code::PERMISSION_DENIED);
+    }
+    // What the subscriber will be allowed once it is one.
+    let subscriber = Caller { subscribed: true, ..caller };
+    let history = reading_history(namespace).includes(subscriber, insecure);
+    let presence = reading_presence(namespace).includes(subscriber, insecure);
+    let recoverable = namespace.force_recovery || asked.recoverable && (namespace.allow_recovery || history);
+    let positioned =
+        namespace.force_positioning || asked.positioned && (namespace.allow_positioning || history);
+    Ok(Granted {
+        recoverable: recoverable && namespace.has_history(),
+        positioned: (recoverable || positioned) && namespace.has_history(),
+        join_leave: namespace.join_leave && (namespace.force_push_join_leave || asked.join_leave && presence),
+        enters: namespace.presence || namespace.join_leave,
+    })
+}
+
+/// A publication.
+pub fn publish(settings: &Settings, caller: Caller<'_>, channel: &str) -> Result<(), ErrorCode> {
+    let namespace = namespace(settings, channel)?;
+    permit(publishing(namespace).includes(caller, settings.client.insecure))
+}
+
+/// Reading history.
+pub fn history(settings: &Settings, caller: Caller<'_>, channel: &str) -> Result<(), ErrorCode> {
+    let namespace = namespace(settings, channel)?;
+    if !namespace.has_history() {
+        return Err(code::NOT_AVAILABLE);
+    }
+    permit(reading_history(namespace).includes(caller, settings.client.insecure))
+}
+
+/// Reading presence or its statistics.
+pub fn presence(settings: &Settings, caller: Caller<'_>, channel: &str) -> Result<(), ErrorCode> {
+    let namespace = namespace(settings, channel)?;
+    if !namespace.presence {
+        return Err(code::NOT_AVAILABLE);
+    }
+    permit(reading_presence(namespace).includes(caller, settings.client.insecure))
+}
+
+/// The options of a channel, if it can exist.
+pub fn namespace<'s>(settings: &'s Settings, channel: &str) -> Result<&'s Namespace, ErrorCode> {
+    let length_max = settings.client.channel_max_length as usize;
+    if channel.len() > length_max {
+        return Err(code::LIMIT_EXCEEDED);
+    }
+    if !channel::valid(channel, length_max) {
+        return Err(code::BAD_REQUEST);
+    }
+    settings.namespace(channel).ok_or(code::UNKNOWN_CHANNEL)
+}
+
+const fn permit(allowed: bool) -> Result<(), ErrorCode> {
+    if allowed { Ok(()) } else { Err(code::PERMISSION_DENIED) }
+}
+
+/// Three `allow_*` options of one act.
+struct Allowed {
+    client: bool,
+    subscriber: bool,
+    anonymous: bool,
+}
+
+impl Allowed {
+    const fn includes(&self, caller: Caller<'_>, insecure: bool) -> bool {
+        let near_enough = self.client || self.subscriber && caller.subscribed;
+        let known_enough = self.anonymous || !caller.user.is_empty();
+        insecure || near_enough && known_enough
+    }
+}
+
+const fn subscribing(namespace: &Namespace) -> Allowed {
+    Allowed {
+        client: namespace.allow_subscribe_for_client,
+        subscriber: false,
+        anonymous: namespace.allow_subscribe_for_anonymous,
+    }
+}
+
+const fn publishing(namespace: &Namespace) -> Allowed {
+    Allowed {
+        client: namespace.allow_publish_for_client,
+        subscriber: namespace.allow_publish_for_subscriber,
+        anonymous: namespace.allow_publish_for_anonymous,
+    }
+}
+
+const fn reading_history(namespace: &Namespace) -> Allowed {
+    Allowed {
+        client: namespace.allow_history_for_client,
+        subscriber: namespace.allow_history_for_subscriber,
+        anonymous: namespace.allow_history_for_anonymous,
+    }
+}
+
+const fn reading_presence(namespace: &Namespace) -> Allowed {
+    Allowed {
+        client: namespace.allow_presence_for_client,
+        subscriber: namespace.allow_presence_for_subscriber,
+        anonymous: namespace.allow_presence_for_anonymous,
+    }
+}
+
+#[cfg(test)]
+mod tests;
