@@ -12,7 +12,6 @@ fn world(mut chat: Namespace) -> Settings {
     chat.name = "chat".into();
     Settings { namespaces: vec![chat], ..Settings::default() }
 }
-}
 
 fn insecure(chat: Namespace) -> Settings {
     let client = ClientOptions { insecure: true, ..ClientOptions::default() };
