@@ -68,24 +68,32 @@ fn compare(role: Role, bytes: &[u8]) -> Result<(), TestCaseError> {
         Some(Event::Fault(fault)) => Some(*fault),
         _ => None,
     };
-    match (fault, refused) {
-        (Some(_), true) => {
+    match fault {
+        Some(fault) => {
             ours.pop();
+            prop_assert!(theirs.starts_with(&ours), "ours {:?}, theirs {:?}", ours, theirs);
+            // tungstenite replaces invalid close codes, and has no rule against wide lengths (a control frame with one is too
+            // long for ours, at its second byte) and empty fragments: only these can it pass, to go on or to refuse something
+            // later. It looks at a header only when the payload is complete, and at
+            // text only when the message is, so it may still be waiting where ours has refused.
+            let passes = matches!(
+                fault,
+                Violation::WideLength
+                    | Violation::LongControl
+                    | Violation::EmptyFragments
+                    | Violation::CloseCode
+            );
+            prop_assert!(
+                passes || theirs.len() == ours.len(),
+                "ours refused with {:?}, theirs went on to {:?}",
+                fault,
+                theirs
+            );
+        }
+        None => {
+            prop_assert!(!refused, "theirs refused what ours took for {:?}", ours);
             prop_assert_eq!(ours, theirs);
         }
-        (None, false) => prop_assert_eq!(ours, theirs),
-        (Some(fault), false) => {
-            ours.pop();
-            prop_assert_eq!(&theirs[..ours.len()], &ours[..]);
-            // tungstenite checks a header only when its payload is complete, and text only when its message is; it replaces
-            // invalid close codes, and has no rule against wide lengths and empty fragments.
-            let stricter = match fault {
-                Violation::WideLength | Violation::EmptyFragments | Violation::CloseCode => true,
-                _ => theirs.len() == ours.len(),
-            };
-            prop_assert!(stricter, "ours refused with {:?}, theirs went on to {:?}", fault, theirs);
-        }
-        (None, true) => prop_assert!(false, "theirs refused what ours took for {:?}", ours),
     }
     Ok(())
 }
