@@ -56,7 +56,7 @@ fn quick(line: &str) -> Option<Received<'_>> {
         return None;
     }
     let rest = rest.strip_prefix(r#","pub":{"data":"#)?;
-    let (data, rest) = rest.split_at(value_len(rest.as_bytes())?);
+    let (data, rest) = rest.split_at(value_len(rest)?);
     let inner = rest.strip_suffix("}}}")?;
     let offset = match inner.strip_prefix(r#","offset":"#) {
         Some(digits) if digits.bytes().all(|b| b.is_ascii_digit()) => digits.parse().ok()?,
@@ -68,16 +68,16 @@ fn quick(line: &str) -> Option<Received<'_>> {
 }
 
 /// Bytes of the JSON value at the start of `json`, if it ends there before something else does.
-fn value_len(json: &[u8]) -> Option<usize> {
+fn value_len(json: &str) -> Option<usize> {
     let mut open = 0_usize;
     let mut at = 0;
-    while let Some(&byte) = json.get(at) {
+    while let Some(&byte) = json.as_bytes().get(at) {
         match byte {
             b'"' => at = string_end(json, at + 1)?,
             b'{' | b'[' => open += 1,
             b'}' | b']' => open = open.checked_sub(1)?,
             // A bare number or word ends before what follows it.
-            _ if open == 0 => return bare_len(json),
+            _ if open == 0 => return bare_len(json.as_bytes()),
             _ => {}
         }
         at += 1;
@@ -88,14 +88,17 @@ fn value_len(json: &[u8]) -> Option<usize> {
     None
 }
 
-/// Index of the quote that ends the string whose content starts at `at`.
-fn string_end(json: &[u8], mut at: usize) -> Option<usize> {
+/// Index of the quote that ends the string whose content starts at `start`: the first one not escaped.
+fn string_end(json: &str, start: usize) -> Option<usize> {
+    let mut at = start;
     loop {
-        match json.get(at)? {
-            b'"' => return Some(at),
-            b'\\' => at += 2,
-            _ => at += 1,
+        let quote = at + json[at..].find('"')?;
+        let before = &json.as_bytes()[start..quote];
+        let backslashes = before.iter().rev().take_while(|byte| **byte == b'\\').count();
+        if backslashes % 2 == 0 {
+            return Some(quote);
         }
+        at = quote + 1;
     }
 }
 

@@ -1,0 +1,80 @@
+//! Measures the JSON codec's hot paths: `cargo run --release -p protocol --example client_codec`.
+//!
+//! Prints the median of several rounds in nanoseconds per message. Never part of a test: figures depend on the machine.
+#![allow(clippy::disallowed_methods, reason = "a stopwatch")]
+
+use std::{
+    hint::black_box,
+    time::{Duration, Instant},
+};
+
+use protocol::client::{
+    encoding::Encoding,
+    reply::{Push, Reply},
+};
+use wire::{
+    ClientId,
+    link::{ClientInfo, Publication},
+};
+
+const ROUNDS: usize = 21;
+const MESSAGES: u32 = 100_000;
+
+fn main() {
+    let text = "x".repeat(128 - r#"{"text":""}"#.len());
+    let data = format!(r#"{{"text":"{text}"}}"#);
+    let encoding = Encoding::Json;
+
+    let publish = format!(r#"{{"id":4,"publish":{{"channel":"chat:42","data":{data}}}}}"#);
+    let subscribe = r#"{"id":2,"subscribe":{"channel":"chat:42","recover":true,"epoch":"xAbCdEfG","offset":14,"flag":1}}"#;
+    for (name, message) in
+        [("read publish, 128 bytes of data", &*publish), ("read subscribe", subscribe), ("read pong", "{}")]
+    {
+        measure(name, || {
+            encoding.commands(black_box(message.as_bytes())).for_each(|command| {
+                black_box(command).ok();
+            });
+        });
+    }
+
+    let mut out = Vec::with_capacity(4096);
+    let info =
+        ClientInfo { client: ClientId([7; 16]), user: "42", conn_info: br#"{"name":"A"}"#, chan_info: b"" };
+    let plain = Publication { offset: 1_000_000, data: data.as_bytes(), info: None };
+    let signed = Publication { info: Some(info), ..plain };
+    for (name, publication) in [("write push, 128 bytes", plain), ("write push with its publisher", signed)] {
+        measure(name, || {
+            out.clear();
+            encoding.push(black_box("chat:42"), &Push::Publication(black_box(&publication)), &mut out);
+            black_box(&out);
+        });
+    }
+    measure("write reply to publish", || {
+        out.clear();
+        encoding.reply(black_box(1234), &Reply::Publish, &mut out);
+        black_box(&out);
+    });
+
+    for (name, publication) in [("hear push, 128 bytes", plain), ("hear push with its publisher", signed)] {
+        out.clear();
+        encoding.push("chat:42", &Push::Publication(&publication), &mut out);
+        measure(name, || {
+            encoding.received(black_box(&out)).for_each(|message| {
+                black_box(message).ok();
+            });
+        });
+    }
+}
+
+fn measure(name: &str, mut work: impl FnMut()) {
+    let mut rounds: Vec<Duration> = (0..ROUNDS)
+        .map(|_| {
+            let start = Instant::now();
+            (0..MESSAGES).for_each(|_| work());
+            start.elapsed()
+        })
+        .collect();
+    rounds.sort_unstable();
+    let median = rounds[ROUNDS / 2].as_nanos() as f64 / f64::from(MESSAGES);
+    println!("{name:<32} {median:>7.1} ns");
+}
