@@ -9,6 +9,7 @@ use super::{
     received::{Garbled, Received},
     reply::{Push, Reply},
 };
+use crate::ws::Opcode;
 
 /// How one connection writes the protocol.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
@@ -39,10 +40,10 @@ impl Encoding {
         }
     }
 
-    /// Opcode (RFC 6455 §5.2) of the WebSocket messages it is carried in.
-    pub const fn frame_opcode(self) -> u8 {
+    /// The kind of WebSocket message it is carried in.
+    pub const fn frame_opcode(self) -> Opcode {
         match self {
-            Self::Json => 0x1,
+            Self::Json => Opcode::Text,
         }
     }
 
@@ -118,5 +119,50 @@ impl<'a> Iterator for Messages<'a> {
 
     fn next(&mut self) -> Option<Self::Item> {
         self.0.next()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::{command::Request, limits::MESSAGES_IN_FRAME_MAX};
+
+    #[test]
+    fn an_encoding_is_known_by_its_subprotocol() {
+        for (index, encoding) in Encoding::ALL.into_iter().enumerate() {
+            assert_eq!(encoding.index(), index);
+            assert_eq!(Encoding::of_subprotocol(encoding.subprotocol()), Some(encoding));
+        }
+        assert_eq!(Encoding::of_subprotocol("centrifuge-xml"), None);
+        assert_eq!(Encoding::of_subprotocol(""), None);
+    }
+
+    #[test]
+    fn messages_joined_by_the_separator_are_read_one_by_one() {
+        for encoding in Encoding::ALL {
+            let mut frame = Vec::new();
+            for id in 1..=MESSAGES_IN_FRAME_MAX as u32 {
+                if id > 1 {
+                    frame.extend_from_slice(encoding.separator());
+                }
+                encoding.reply(id, &Reply::Publish, &mut frame);
+            }
+            frame.extend_from_slice(encoding.separator());
+            frame.extend_from_slice(encoding.ping());
+            let heard: Vec<_> = encoding.received(&frame).map(Result::unwrap).collect();
+            assert_eq!(heard.len(), MESSAGES_IN_FRAME_MAX + 1);
+            assert_eq!(heard.last(), Some(&Received::Ping));
+        }
+    }
+
+    #[test]
+    fn a_servers_ping_is_read_as_pong_by_a_server() {
+        for encoding in Encoding::ALL {
+            let commands: Vec<_> = encoding.commands(encoding.ping()).collect();
+            assert_eq!(commands, [Ok(Command { id: 0, request: Request::Pong })]);
+            let mut out = Vec::new();
+            encoding.command(&Command { id: 0, request: Request::Pong }, &mut out);
+            assert_eq!(out, encoding.ping());
+        }
     }
 }

@@ -624,3 +624,18 @@ fn the_quick_look_at_a_push_leaves_the_unusual_to_the_full_reader() {
         assert!(Encoding::Json.received(line.as_bytes()).next().unwrap().is_err(), "{line}");
     }
 }
+
+#[test]
+fn a_client_survives_whatever_a_server_nests() {
+    let nested = format!("{}1{}", "[".repeat(200_000), "]".repeat(200_000));
+    for line in [
+        format!(r#"{{"push":{{"channel":"a","pub":{{"data":{nested},"offset":1}}}}}}"#),
+        format!(r#"{{"push":{{"pub":{{"data":{nested},"new":{nested}}},"channel":"a"}}}}"#),
+    ] {
+        let Received::Push { event: Event::Publication(message), .. } = received(&line) else {
+            panic!("a publication")
+        };
+        assert_eq!(message.data.len(), nested.len());
+    }
+    assert!(Encoding::Json.received("{\"push\":".repeat(100_000).as_bytes()).next().unwrap().is_err());
+}
