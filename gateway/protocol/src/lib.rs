@@ -4,7 +4,16 @@
 //! socket, reads a clock or draws from the system's randomness: time and seeds are arguments.
 #![forbid(unsafe_code)]
 
+pub mod admission;
 pub mod client;
+pub mod connection;
+pub mod hub;
+pub mod limits;
+pub mod outbox;
+pub mod pending;
+mod random;
+pub mod shard;
+pub mod time;
 pub mod tls;
 pub mod upgrade;
 pub mod ws;

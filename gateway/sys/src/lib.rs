@@ -21,7 +21,7 @@ pub use limits::{EVENTS_DEFAULT, LINGER_RESET};
 pub use process::{
     disable_thp, private_bytes, process_cpu, process_private_bytes, raise_nofile, soft_nofile, trim_heap,
 };
-pub use socket::{ListenOptions, connect_from, listen, local_addr, take_error};
+pub use socket::{ListenOptions, close, connect_from, listen, local_addr, take_error};
 pub use thread::{close_others, cores, lower_priority, pin_to_core, thread_cpu, unshare_files};
 
 /// A descriptor of the calling thread's file table.

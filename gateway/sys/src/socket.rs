@@ -113,7 +113,8 @@ pub(crate) fn connect_unix(path: &Path) -> io::Result<Handle> {
     Ok(socket.into_raw_fd())
 }
 
-pub(crate) fn close(handle: Handle) {
+/// Ends a stream in order, or a listener. For whoever holds no [`crate::Sys`]: at set-up.
+pub fn close(handle: Handle) {
     // SAFETY: no pointer is passed. The number is the caller's to close, once.
     let result = unsafe { libc::close(handle) };
     debug_assert_eq!(result, 0, "handle {handle} closed twice, or in a table without it");

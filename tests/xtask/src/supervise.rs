@@ -129,8 +129,7 @@ impl Programs {
 
     /// Asks every program to end, the last started first; insists when one does not.
     fn stop(&mut self) {
-        // SIGTERM would drain; SIGINT ends at once.
-        for signal in [Signal::INT, Signal::KILL] {
+        for signal in [Signal::TERM, Signal::KILL] {
             for program in self.running.iter().rev() {
                 let _ = kill_process(program.pid, signal);
             }

@@ -1,0 +1,324 @@
+//! One client's connection as the shard keeps it: a small record, and a boxed "hot" part only while something is under way.
+//!
+//! Owns the layout and its size; the shard owns what happens. An idle connection has no buffer.
+
+use wire::ClientId;
+
+use crate::{
+    admission::Source,
+    client::encoding::Encoding,
+    hub::Place,
+    outbox::Outbox,
+    time::Tick,
+    tls::{Handshake, Traffic},
+    ws::Reader,
+};
+
+/// How far a connection has come.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Phase {
+    /// TLS handshake.
+    Handshake,
+    /// Waiting for the HTTP request.
+    Upgrade,
+    /// WebSocket, before the client protocol's `connect`.
+    Fresh,
+    /// `connect` waits for the relay's word on the token.
+    Connecting,
+    /// An authenticated session.
+    Ready,
+    /// `connect` was refused with an error: any further command is one too many.
+    Unusable,
+    /// A close frame (or a last HTTP answer) has been queued.
+    Closing,
+}
+
+/// A connection's record. Plain data but for the boxes, so that it can be handed to another process.
+pub struct Connection {
+    /// The descriptor, for the shell.
+    pub handle: i32,
+    /// Tells this connection from others at the same index.
+    pub generation: u32,
+    /// Whose count it is in.
+    pub(crate) source: Source,
+    /// The session's id.
+    pub(crate) client: ClientId,
+    /// User and connection info.
+    pub(crate) identity: Identity,
+    /// Subscriptions.
+    pub(crate) places: Places,
+    /// Keys of an established TLS connection; `None` before, and on plain listeners.
+    pub(crate) traffic: Option<Traffic>,
+    /// What is under way.
+    pub(crate) hot: Option<Box<Hot>>,
+    /// WebSocket reading state.
+    pub(crate) reader: Reader,
+    /// Unix seconds at which the session expires; 0 never.
+    pub(crate) expire_at: u32,
+    /// The next ping, or with [`Flags::PONG_OWED`] the end of the pong's time.
+    pub(crate) ping: Tick,
+    /// Requests that wait for the relay.
+    pub(crate) asked: u16,
+    /// How far it has come.
+    pub(crate) phase: Phase,
+    /// One encoding for the whole session.
+    pub(crate) encoding: Encoding,
+    /// See [`Flags`].
+    pub(crate) flags: Flags,
+}
+
+/// Bits of a connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Flags(u8);
+
+/// What only a connection with something under way has.
+#[derive(Default)]
+pub struct Hot {
+    /// Received bytes that are not a whole record (or, on plain listeners, not a whole request).
+    pub(crate) input: Vec<u8>,
+    /// Decrypted bytes that are not a whole frame or request, or that wait for the session.
+    pub(crate) plain: Vec<u8>,
+    /// A message whose commands wait for the relay, and how many of them have been done.
+    pub(crate) waiting: (Vec<u8>, usize),
+    /// What is owed.
+    pub(crate) outbox: Outbox,
+    /// Bytes as they go to the socket, of which `sent` are there already.
+    pub(crate) sealed: Vec<u8>,
+    pub(crate) sent: usize,
+    /// The handshake, unless it is out on a worker.
+    pub(crate) handshake: Option<Box<Handshake>>,
+    /// The backlog has been above the soft bound since then.
+    pub(crate) slow_since: Option<Tick>,
+    /// Bytes of this part in the shard's account.
+    pub(crate) counted: usize,
+}
+
+/// User id and connection info in one allocation: two length bytes, the user, the info. Empty for anonymous sessions without info.
+#[derive(Clone, PartialEq, Eq, Default)]
+pub struct Identity(Box<[u8]>);
+
+/// A connection's subscriptions: most have one, which needs no allocation.
+#[derive(Debug, Default)]
+pub enum Places {
+    /// No subscription.
+    #[default]
+    None,
+    /// One.
+    One(Place),
+    /// Several, in no order. The box keeps the record small.
+    #[allow(clippy::box_collection, reason = "eight bytes in the record instead of twenty-four")]
+    Many(Box<Vec<Place>>),
+}
+
+impl Flags {
+    /// In the shard's list of connections with something to flush.
+    pub const DIRTY: Self = Self(1);
+    /// Input waits until the relay has answered.
+    pub const PAUSED: Self = Self(2);
+    /// A ping is unanswered.
+    pub const PONG_OWED: Self = Self(4);
+    /// Pings are WebSocket pings.
+    pub const FRAME_PING: Self = Self(8);
+    /// The socket took less than it was offered.
+    pub const BLOCKED: Self = Self(16);
+    /// To be closed as soon as everything is sent.
+    pub const LAST: Self = Self(32);
+    /// The close_notify is sealed.
+    pub const NOTIFIED: Self = Self(64);
+    /// The handshake is out on a worker.
+    pub const WORKING: Self = Self(128);
+
+    /// Whether all bits of `other` are set.
+    pub const fn has(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    /// Sets bits.
+    pub const fn set(&mut self, other: Self) {
+        self.0 |= other.0;
+    }
+
+    /// Clears bits.
+    pub const fn clear(&mut self, other: Self) {
+        self.0 &= !other.0;
+    }
+}
+
+impl Connection {
+    /// The hot part, made if need be from a pooled one.
+    #[expect(clippy::vec_box, reason = "the boxes themselves are what the pool keeps")]
+    pub(crate) fn hot(&mut self, pool: &mut Vec<Box<Hot>>) -> &mut Hot {
+        self.hot.get_or_insert_with(|| pool.pop().unwrap_or_default())
+    }
+
+    /// Still before the end of the upgrade: counts as handshaking at the door.
+    pub(crate) const fn at_the_door(&self) -> bool {
+        matches!(self.phase, Phase::Handshake | Phase::Upgrade)
+    }
+
+    /// WebSocket frames may be sent.
+    pub(crate) const fn is_open(&self) -> bool {
+        matches!(self.phase, Phase::Fresh | Phase::Connecting | Phase::Ready | Phase::Unusable)
+    }
+}
+
+impl Hot {
+    /// Bytes held.
+    pub(crate) fn held(&self) -> usize {
+        self.input.len() + self.plain.len() + self.waiting.0.len() + self.outbox.bytes() + self.sealed.len()
+            - self.sent
+    }
+
+    /// Bytes that wait for the reader.
+    pub(crate) const fn backlog(&self) -> usize {
+        self.outbox.bytes() + self.sealed.len() - self.sent
+    }
+
+    /// Nothing is under way.
+    pub(crate) const fn is_idle(&self) -> bool {
+        self.input.is_empty()
+            && self.plain.is_empty()
+            && self.waiting.0.is_empty()
+            && self.outbox.is_empty()
+            && self.sealed.len() == self.sent
+            && self.handshake.is_none()
+    }
+
+    /// Ready for another connection: nothing of this one is left, nor large buffers.
+    pub(crate) fn recycle(&mut self, buffer_bytes_kept: usize) {
+        for buffer in [&mut self.input, &mut self.plain, &mut self.sealed] {
+            buffer.clear();
+            buffer.shrink_to(buffer_bytes_kept);
+        }
+        self.waiting = <_>::default();
+        self.outbox.clear();
+        self.sent = 0;
+        self.handshake = None;
+        self.slow_since = None;
+        self.counted = 0;
+    }
+}
+
+impl Identity {
+    /// Longest user id in bytes.
+    pub const USER_BYTES_MAX: usize = u16::MAX as usize;
+
+    /// `None` when the user id is longer than [`Identity::USER_BYTES_MAX`].
+    pub fn new(user: &str, info: &[u8]) -> Option<Self> {
+        if user.is_empty() && info.is_empty() {
+            return Some(Self::default());
+        }
+        let length = u16::try_from(user.len()).ok()?;
+        let mut all = Vec::with_capacity(2 + user.len() + info.len());
+        all.extend_from_slice(&length.to_le_bytes());
+        all.extend_from_slice(user.as_bytes());
+        all.extend_from_slice(info);
+        Some(Self(all.into_boxed_slice()))
+    }
+
+    /// The user id; empty when anonymous.
+    pub fn user(&self) -> &str {
+        let Some((length, rest)) = self.0.split_first_chunk() else { return "" };
+        std::str::from_utf8(&rest[..usize::from(u16::from_le_bytes(*length))]).unwrap_or_default()
+    }
+
+    /// JSON from the token; empty when there is none.
+    pub fn info(&self) -> &[u8] {
+        let Some((length, rest)) = self.0.split_first_chunk() else { return &[] };
+        &rest[usize::from(u16::from_le_bytes(*length))..]
+    }
+}
+
+impl Places {
+    /// Adds a subscription.
+    pub fn insert(&mut self, place: Place) {
+        match self {
+            Self::None => *self = Self::One(place),
+            Self::One(first) => *self = Self::Many(Box::new(vec![*first, place])),
+            Self::Many(all) => all.push(place),
+        }
+    }
+
+    /// Takes the subscription to a channel out.
+    pub fn remove(&mut self, channel: u32) -> Option<Place> {
+        match self {
+            Self::One(place) if place.channel == channel => {
+                let place = *place;
+                *self = Self::None;
+                Some(place)
+            }
+            Self::Many(all) => {
+                let index = all.iter().position(|p| p.channel == channel)?;
+                let place = all.swap_remove(index);
+                if let [last] = all[..] {
+                    *self = Self::One(last);
+                }
+                Some(place)
+            }
+            Self::None | Self::One(_) => None,
+        }
+    }
+
+    /// The subscription to a channel.
+    pub fn find(&self, channel: u32) -> Option<Place> {
+        self.as_slice().iter().find(|place| place.channel == channel).copied()
+    }
+
+    /// The same channel at another place.
+    pub fn update(&mut self, place: Place) {
+        let all = match self {
+            Self::None => &mut [][..],
+            Self::One(one) => std::slice::from_mut(one),
+            Self::Many(all) => &mut all[..],
+        };
+        if let Some(mine) = all.iter_mut().find(|mine| mine.channel == place.channel) {
+            *mine = place;
+        }
+    }
+
+    /// All of them.
+    pub fn as_slice(&self) -> &[Place] {
+        match self {
+            Self::None => &[],
+            Self::One(place) => std::slice::from_ref(place),
+            Self::Many(all) => all,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_record_keeps_its_size() {
+        assert_eq!(size_of::<Places>(), 16);
+        assert_eq!(size_of::<Identity>(), 16);
+        assert!(size_of::<Connection>() <= 128, "{}", size_of::<Connection>());
+    }
+
+    #[test]
+    fn identity_keeps_both_parts() {
+        let identity = Identity::new("user-1", br#"{"name":"A"}"#).unwrap();
+        assert_eq!((identity.user(), identity.info()), ("user-1", &br#"{"name":"A"}"#[..]));
+        let anonymous = Identity::default();
+        assert_eq!((anonymous.user(), anonymous.info()), ("", &[][..]));
+        assert!(Identity::new(&"u".repeat(70_000), b"").is_none());
+    }
+
+    #[test]
+    fn places_grow_and_shrink() {
+        let mut places = Places::default();
+        for channel in 0..4 {
+            places.insert(Place::waiting(channel, 7));
+        }
+        assert!(places.find(2).is_some_and(|p| p.waits_for(7)));
+        for channel in [1, 3, 0] {
+            assert!(places.remove(channel).is_some());
+            assert!(places.remove(channel).is_none());
+        }
+        assert!(matches!(places, Places::One(p) if p.channel == 2));
+        assert!(places.remove(2).is_some());
+        assert!(places.as_slice().is_empty());
+    }
+}

@@ -1,0 +1,43 @@
+//! Bounds of one shard: every queue, buffer and loop of the pure code names its bound here.
+
+/// Fan-out visits (one subscriber, all it is owed) per turn; a turn of this size takes about 2 ms with its sends.
+pub const FANOUT_VISITS_PER_TURN: usize = 256;
+/// Visits one channel gets before the next channel's job has its turn.
+pub const FANOUT_VISITS_PER_JOB: usize = 64;
+/// Bytes of publications waiting in fan-out jobs; past it the shard stops reading its link, so that the relay sees the backlog.
+pub const FANOUT_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Requests waiting for the relay's answer; past it commands get a temporary error.
+pub const PENDING_MAX: usize = 65_536;
+/// Requests of one connection that wait for the relay's answer.
+pub const PENDING_PER_CONNECTION_MAX: usize = 512;
+/// How long the relay may take to answer before the client gets a temporary error.
+pub const PENDING_TIMEOUT_MS: u64 = 5_000;
+/// Handshake records held for one connection while its flight is being worked on.
+pub const HANDSHAKE_INPUT_BYTES_MAX: usize = 20 * 1024;
+/// An HTTP request head.
+pub const HEAD_BYTES_MAX: usize = 8 * 1024;
+/// One TLS record's plaintext (RFC 8446 §5.1), and so the most that one send carries.
+pub const RECORD_BYTES_MAX: usize = 16 * 1024;
+/// How long a connection that has said goodbye may take to go.
+pub const CLOSING_MS: u64 = 3_000;
+/// A backlog above this share of the hard bound may last [`BACKLOG_SOFT_MS`].
+pub const BACKLOG_SOFT_SHARE: usize = 4;
+/// How long a backlog may stay above the soft bound.
+pub const BACKLOG_SOFT_MS: u64 = 10_000;
+/// Bytes waiting for all slow readers of a shard, and held of all unfinished messages; past it the largest are shed.
+pub const HELD_BYTES_MAX: usize = 256 * 1024 * 1024;
+/// After shedding, this share (in eighths) of [`HELD_BYTES_MAX`] is left.
+pub const HELD_KEPT_EIGHTHS: usize = 6;
+/// The whole table of deadlines is swept once in this time, a slice per turn.
+pub const SWEEP_MS: u64 = 250;
+/// Channels or presence entries restored per turn after the relay came back.
+pub const RESTORES_PER_TURN: usize = 512;
+/// Hot parts kept for reuse.
+pub const HOT_POOL_MAX: usize = 1_024;
+/// A buffer in a pooled hot part keeps at most this capacity.
+pub const HOT_BUFFER_KEPT_BYTES: usize = 4 * 1024;
+/// Fraction of the link's outbound bound (in eighths) above which commands are refused; the rest is for departures.
+pub const LINK_COMMANDS_EIGHTHS: usize = 6;
+
+const _: () = assert!(FANOUT_VISITS_PER_JOB <= FANOUT_VISITS_PER_TURN);
+const _: () = assert!(HELD_KEPT_EIGHTHS < 8 && LINK_COMMANDS_EIGHTHS < 8);

@@ -1,0 +1,289 @@
+//! The relay's side of the conversation: answers to requests, and what becomes of them when none come.
+
+use wire::{
+    code::{self, ErrorCode},
+    frame,
+    limits::LINK_TO_RELAY_BYTES_MAX,
+    link::{Publication, ToRelay, ToShard},
+};
+
+use super::Shard;
+use crate::{
+    client::reply::{Push, Reply, Subscribed},
+    connection::Phase,
+    limits::LINK_COMMANDS_EIGHTHS,
+    pending::{Asker, Question, Wish},
+    time::Now,
+};
+
+impl Shard {
+    /// One message from the relay.
+    pub fn hear(&mut self, now: Now, message: &ToShard<'_>) {
+        match message {
+            ToShard::Publication { channel, publication } => self.publication(channel, publication),
+            ToShard::Join { channel, info } => self.presence_event(channel, &Push::Join(info)),
+            ToShard::Leave { channel, info } => self.presence_event(channel, &Push::Leave(info)),
+            ToShard::Insufficient { channel } => {
+                if let Some(known) = self.hub.find(channel) {
+                    self.lose_position(known);
+                }
+            }
+            ToShard::Subscribed { request, offset, epoch, recovered, publications } => {
+                let top = Top { offset: *offset, epoch, recovered: *recovered, publications };
+                self.subscribed(now, *request, &top);
+            }
+            ToShard::Verified { request, claims } => {
+                if let Some((asker, index)) = self.answered(*request) {
+                    self.verified(now, index, asker, Ok(claims));
+                }
+            }
+            ToShard::Published { request, .. } => self.answer(now, *request, &Reply::Publish),
+            ToShard::History { request, offset, epoch, publications } => {
+                let reply = Reply::History { publications, epoch, offset: *offset };
+                self.answer(now, *request, &reply);
+            }
+            ToShard::Presence { request, members } => self.answer(now, *request, &Reply::Presence(members)),
+            ToShard::PresenceStats { request, clients, users } => {
+                self.answer(now, *request, &Reply::PresenceStats { clients: *clients, users: *users });
+            }
+            ToShard::Failed { request, code: number } => {
+                if let Some(asker) = self.pending.answer(*request) {
+                    self.failed(now, *request, asker, code::error(*number));
+                }
+            }
+        }
+    }
+
+    /// The link is there (again): what the hub holds is asked for anew.
+    pub fn link_up(&mut self) {
+        debug_assert!(!self.link.up);
+        self.link.up = true;
+        self.link.out.clear();
+        self.start_restoring();
+    }
+
+    /// The link is lost: everybody who waits gets a temporary error, everybody stays.
+    pub fn link_down(&mut self, now: Now) {
+        self.link.up = false;
+        self.link.out.clear();
+        self.link.restore = None;
+        while let Some((request, asker)) = self.pending.lost() {
+            self.failed(now, request, asker, code::INTERNAL);
+        }
+        self.forget_live();
+    }
+
+    /// Frames for the relay, to be sent and drained by the shell.
+    pub fn link_out(&mut self) -> &mut Vec<u8> {
+        &mut self.link.out
+    }
+
+    /// Requests the relay has not answered in time.
+    pub(super) fn expire_requests(&mut self, now: Now) {
+        while let Some((request, asker)) = self.pending.overdue(now.at) {
+            self.failed(now, request, asker, code::INTERNAL);
+        }
+    }
+
+    /// Queues a frame for the relay. False when it is larger than a frame may be, or the link is down.
+    pub(super) fn tell(&mut self, message: &ToRelay<'_>) -> bool {
+        self.link.up && frame::encode(message, &mut self.link.out).is_ok()
+    }
+
+    /// Commands are refused before departures are: those have the rest of the bound.
+    pub(super) fn link_is_full(&self) -> bool {
+        self.link.out.len() >= LINK_TO_RELAY_BYTES_MAX / 8 * LINK_COMMANDS_EIGHTHS
+    }
+
+    /// The relay does not read: nothing may be dropped in silence, so the link must be given up and made anew.
+    pub fn link_is_stuck(&self) -> bool {
+        self.link.out.len() > LINK_TO_RELAY_BYTES_MAX
+    }
+
+    /// Who asked, if the connection is still there.
+    fn answered(&mut self, request: u32) -> Option<(Asker, usize)> {
+        let asker = self.pending.answer(request)?;
+        self.asker_index(asker).map(|index| (asker, index))
+    }
+
+    fn asker_index(&mut self, asker: Asker) -> Option<usize> {
+        let index = asker.connection as usize;
+        let connection = self.connections.get_mut(index)?;
+        if connection.generation != asker.generation {
+            return None;
+        }
+        connection.asked = connection.asked.saturating_sub(1);
+        Some(index)
+    }
+
+    fn answer(&mut self, now: Now, request: u32, reply: &Reply<'_>) {
+        let Some((asker, index)) = self.answered(request) else { return };
+        if self.connections[index].phase == Phase::Ready {
+            self.reply(now, index, asker.id, reply);
+        }
+    }
+
+    fn verified(
+        &mut self,
+        now: Now,
+        index: usize,
+        asker: Asker,
+        claims: Result<&wire::token::Claims, ErrorCode>,
+    ) {
+        let expected = if asker.question == Question::Connect { Phase::Connecting } else { Phase::Ready };
+        if self.connections[index].phase != expected {
+            return;
+        }
+        let generation = self.connections[index].generation;
+        match claims {
+            Ok(claims) => self.token_verified(now, index, asker.id, claims, asker.question),
+            Err(error) if error == code::UNAUTHORIZED => self.close(now, index, code::INVALID_TOKEN),
+            Err(error) if error == code::TOKEN_EXPIRED => {
+                self.token_expired(now, index, asker.id, asker.question);
+            }
+            Err(error) if asker.question == Question::Connect => {
+                self.connect_failed(now, index, asker.id, error);
+            }
+            Err(error) => self.reply_error(now, index, asker.id, error),
+        }
+        let present = |shard: &Self| {
+            shard.connections.get(index).is_some_and(|c| c.generation == generation && c.is_open())
+        };
+        if asker.question == Question::Connect && present(self) {
+            self.connections[index].flags.clear(crate::connection::Flags::PAUSED);
+            if self.connections[index].phase == Phase::Ready {
+                self.run_waiting(now, index);
+            } else if let Some(hot) = &mut self.connections[index].hot {
+                hot.waiting = <_>::default();
+            }
+            if present(self) {
+                self.resume(now, index);
+            }
+        }
+    }
+
+    /// A request ends in an error.
+    fn failed(&mut self, now: Now, request: u32, asker: Asker, error: ErrorCode) {
+        let index = self.asker_index(asker);
+        match (asker.question, index) {
+            (Question::Restore { channel }, _) => {
+                self.lose_position(channel);
+                self.release(channel);
+            }
+            (Question::Subscribe { channel, .. }, index) => {
+                if let Some(index) = index {
+                    let places = &mut self.connections[index].places;
+                    if places.find(channel).is_some_and(|place| place.waits_for(request)) {
+                        places.remove(channel);
+                    }
+                    if self.connections[index].phase == Phase::Ready {
+                        self.reply_error(now, index, asker.id, error);
+                    }
+                }
+                self.release(channel);
+            }
+            (Question::Connect | Question::Refresh, Some(index)) => {
+                self.verified(now, index, asker, Err(error));
+            }
+            (_, Some(index)) if self.connections[index].phase == Phase::Ready => {
+                self.reply_error(now, index, asker.id, error);
+            }
+            (_, _) => {}
+        }
+    }
+
+    fn subscribed(&mut self, now: Now, request: u32, top: &Top<'_>) {
+        let Some(asker) = self.pending.answer(request) else { return };
+        let index = self.asker_index(asker);
+        match asker.question {
+            Question::Restore { channel } => self.restored(channel, top),
+            Question::Subscribe { channel, wish } => {
+                self.note_position(channel, top);
+                let waiting = index.filter(|index| {
+                    let connection = &self.connections[*index];
+                    connection.phase == Phase::Ready
+                        && connection.places.find(channel).is_some_and(|place| place.waits_for(request))
+                });
+                match (waiting, index) {
+                    (Some(index), _) => self.begin_subscription(now, index, asker.id, channel, wish, top),
+                    (None, Some(index)) if self.connections[index].phase == Phase::Ready => {
+                        // The client has unsubscribed before the answer came.
+                        self.reply_error(now, index, asker.id, code::INTERNAL);
+                        self.release(channel);
+                    }
+                    _ => self.release(channel),
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn begin_subscription(
+        &mut self,
+        now: Now,
+        index: usize,
+        id: u32,
+        channel: u32,
+        wish: Wish,
+        top: &Top<'_>,
+    ) {
+        if wish.recover && !top.recovered && wish.reject_unrecovered {
+            self.connections[index].places.remove(channel);
+            self.release(channel);
+            return self.reply_error(now, index, id, code::UNRECOVERABLE_POSITION);
+        }
+        let recovered = wish.recover && top.recovered;
+        let reply = Subscribed {
+            recoverable: wish.recoverable,
+            positioned: wish.positioned,
+            epoch: if wish.positioned { top.epoch } else { "" },
+            offset: match (wish.positioned, recovered) {
+                (true, true) => wish.offset,
+                (true, false) => top.offset,
+                (false, _) => 0,
+            },
+            recovered,
+            publications: if recovered { top.publications } else { &[] },
+            was_recovering: wish.recover,
+            ..Subscribed::default()
+        };
+        // The reply goes into the outbox before the subscription can put anything behind it.
+        self.reply(now, index, id, &Reply::Subscribe(reply));
+        if self.connections.get(index).is_some_and(|c| c.phase == Phase::Ready) {
+            self.join(index, channel, wish);
+        } else {
+            self.release(channel);
+        }
+    }
+
+    /// The relay's word on a channel's position. On a live channel it cannot differ from what the hub has seen, by the link's order.
+    pub(super) fn note_position(&mut self, channel: u32, top: &Top<'_>) {
+        let entry = self.hub.channel_mut(channel);
+        entry.live = true;
+        if entry.subscribers() == 0 || entry.epoch.is_empty() {
+            entry.offset = top.offset;
+            entry.epoch = Box::from(top.epoch);
+        } else if *entry.epoch != *top.epoch || entry.offset != top.offset {
+            self.lose_position(channel);
+            let entry = self.hub.channel_mut(channel);
+            entry.offset = top.offset;
+            entry.epoch = Box::from(top.epoch);
+        }
+    }
+
+    /// Gives a reservation back, and tells the relay if the channel went with it.
+    pub(super) fn release(&mut self, channel: u32) {
+        let name = std::rc::Rc::clone(&self.hub.channel(channel).name);
+        if self.hub.release(channel) {
+            self.tell(&ToRelay::Unsubscribe { channel: &name });
+        }
+    }
+}
+
+/// A channel's top as an answer tells it.
+pub(super) struct Top<'a> {
+    pub(super) offset: u64,
+    pub(super) epoch: &'a str,
+    pub(super) recovered: bool,
+    pub(super) publications: &'a [Publication<'a>],
+}

@@ -1,0 +1,137 @@
+//! What happens in channels, on its way to subscribers: encoded once per encoding, handed out by the hub's jobs.
+
+use std::rc::Rc;
+
+use wire::{
+    ClientId, code,
+    link::{ClientInfo, Publication, ToRelay},
+};
+
+use super::Shard;
+use crate::{
+    client::{encoding::Encoding, reply::Push},
+    connection::{Identity, Phase},
+    hub::{Event, Frames, Place},
+    limits::{FANOUT_VISITS_PER_JOB, FANOUT_VISITS_PER_TURN},
+    time::Now,
+    ws,
+};
+
+/// A session as others see it.
+pub(super) fn info(client: ClientId, identity: &Identity) -> ClientInfo<'_> {
+    ClientInfo { client, user: identity.user(), conn_info: identity.info(), chan_info: &[] }
+}
+
+impl Shard {
+    /// Works on fan-out within one turn's budget. True when more is left.
+    pub fn fan_out(&mut self, now: Now) -> bool {
+        let mut lost = Vec::new();
+        let Self { hub, connections, pool, dirty, stats, policy, .. } = self;
+        let bound = policy.settings.client.queue_max_size as usize;
+        let mut slow = Vec::new();
+        let more = hub.run(FANOUT_VISITS_PER_TURN, FANOUT_VISITS_PER_JOB, |index, channel, event| {
+            let (Event::Publication(frames) | Event::Presence(frames)) = event else {
+                lost.push((index, channel));
+                return;
+            };
+            let connection = &mut connections[index as usize];
+            debug_assert_eq!(connection.phase, Phase::Ready, "subscribers are ready sessions");
+            let Some(frame) = frames.get(connection.encoding) else { return };
+            let blocked = connection.flags.has(crate::connection::Flags::BLOCKED);
+            let encoding = connection.encoding;
+            let hot = connection.hot(pool);
+            hot.outbox.push_shared(encoding, frame);
+            if blocked && hot.backlog() > bound {
+                slow.push(index);
+            }
+            stats.shard.deliveries += 1;
+            if !connection.flags.has(crate::connection::Flags::DIRTY) {
+                connection.flags.set(crate::connection::Flags::DIRTY);
+                dirty.push(index);
+            }
+        });
+        for index in slow {
+            self.close(now, index as usize, code::SLOW);
+        }
+        for (index, channel) in lost {
+            self.end_subscription(now, index as usize, channel);
+        }
+        more
+    }
+
+    /// A publication from the relay.
+    pub(super) fn publication(&mut self, channel: &str, publication: &Publication<'_>) {
+        self.stats.shard.publications += 1;
+        // Nobody is left: the relay does not know yet.
+        let Some(known) = self.hub.find(channel) else { return };
+        let entry = self.hub.channel_mut(known);
+        if publication.offset > 0 && !entry.epoch.is_empty() {
+            if publication.offset <= entry.offset {
+                return;
+            }
+            if publication.offset > entry.offset + 1 {
+                self.lose_position(known);
+                self.hub.channel_mut(known).offset = publication.offset;
+                return;
+            }
+        }
+        entry.offset = publication.offset.max(entry.offset);
+        if entry.subscribers() > 0 {
+            let frames = self.encode(channel, &Push::Publication(publication));
+            self.hub.publish(known, Event::Publication(frames));
+        }
+    }
+
+    pub(super) fn presence_event(&mut self, channel: &str, push: &Push<'_>) {
+        let Some(known) = self.hub.find(channel) else { return };
+        if self.hub.channel(known).subscribers() > 0 {
+            let frames = self.encode(channel, push);
+            self.hub.publish(known, Event::Presence(frames));
+        }
+    }
+
+    /// Publications of a channel were lost: its subscribers must recover by themselves.
+    pub(super) fn lose_position(&mut self, channel: u32) {
+        self.hub.channel_mut(channel).epoch = Box::default();
+        self.hub.publish(channel, Event::Insufficient);
+    }
+
+    /// Tells the relay, for presence and join, that a session is in a channel.
+    pub(super) fn tell_entered(&mut self, index: usize, channel: u32) {
+        let name = Rc::clone(&self.hub.channel(channel).name);
+        let wanted = self.policy.settings.namespace(&name).is_some_and(|n| n.presence || n.join_leave);
+        if wanted {
+            let connection = &self.connections[index];
+            let (client, identity) = (connection.client, connection.identity.clone());
+            self.tell(&ToRelay::Enter { channel: &name, info: info(client, &identity) });
+        }
+    }
+
+    fn end_subscription(&mut self, now: Now, index: usize, channel: u32) {
+        let Some(connection) = self.connections.get_mut(index) else { return };
+        let Some(place) = connection.places.find(channel).filter(|place| Place::is_active(*place)) else {
+            return;
+        };
+        connection.places.remove(channel);
+        let name = Rc::clone(&self.hub.channel(channel).name);
+        self.leave_channel(index, place);
+        let connection = &mut self.connections[index];
+        let encoding = connection.encoding;
+        let push = Push::Unsubscribe(code::INSUFFICIENT_STATE);
+        connection.hot(&mut self.pool).outbox.push_message(encoding, |out| encoding.push(&name, &push, out));
+        self.mark_dirty(index);
+        self.check_backlog(now, index);
+    }
+
+    fn encode(&mut self, channel: &str, push: &Push<'_>) -> Frames {
+        let mut frames = Frames::default();
+        for encoding in Encoding::ALL {
+            self.message.clear();
+            encoding.push(channel, push, &mut self.message);
+            self.scratch.clear();
+            ws::frame(encoding.frame_opcode(), &self.message, &mut self.scratch);
+            frames.0[encoding.index()] = Some(Rc::from(&self.scratch[..]));
+        }
+        frames
+    }
+}

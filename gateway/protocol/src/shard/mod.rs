@@ -1,0 +1,351 @@
+//! One shard's whole state machine: connections, hub, door, the link to the relay. Sockets and clocks are the shell's.
+//!
+//! Owns every decision about a connection from accept to close. The verbs: what came from sockets goes in by `receive`, what came
+//! from the relay by `hear`, time by `expire`; what is owed comes out by `transmit`, `take_job`, `link_out` and `take_closed`. Never
+//! blocks, and every verb's work is bounded by its input or by a named budget.
+
+mod answers;
+mod closing;
+mod events;
+mod flush;
+mod input;
+mod restore;
+mod session;
+mod sweep;
+
+use std::{collections::VecDeque, net::SocketAddr, rc::Rc, sync::Arc};
+
+use slab::Slab;
+use wire::{settings::Settings, stats::ShardStats};
+
+use crate::{
+    admission::{Admission, Caps, Refused, Source},
+    client::{encoding::Encoding, token::Keys},
+    connection::{Connection, Flags, Hot, Identity, Phase, Places},
+    hub::Hub,
+    pending::Pending,
+    random::Random,
+    time::{Now, Tick},
+    tls::{Failure, Handshake, Progress},
+    upgrade::Rules,
+    ws::{Limits, Reader},
+};
+
+/// What the operator of the gateway sets.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// This shard's share of the caps.
+    pub caps: Caps,
+    /// From accept to the end of the TLS handshake.
+    pub handshake_timeout_ms: u32,
+    /// From there to the end of the HTTP upgrade.
+    pub upgrade_timeout_ms: u32,
+    /// Largest WebSocket message.
+    pub message_bytes_max: usize,
+    /// Paths, origins and subprotocols.
+    pub rules: Rules,
+    /// Whether each listener speaks TLS.
+    pub tls: Vec<bool>,
+}
+
+/// What the relay set, made ready for use. Replaced whole.
+pub struct Policy {
+    /// As it came.
+    pub settings: Settings,
+    /// Public keys that tokens are verified with.
+    pub keys: Keys,
+    /// Certificates and TLS parameters; `None` only where no listener speaks TLS.
+    pub tls: Option<Arc<rustls::ServerConfig>>,
+}
+
+/// A flight of a TLS handshake to be worked on away from the shard. Goes back by [`Shard::job_done`].
+pub struct Job {
+    /// Of the connection.
+    token: u64,
+    handshake: Box<Handshake>,
+    input: Vec<u8>,
+    output: Vec<u8>,
+    outcome: Option<Result<Progress, Failure>>,
+}
+
+/// A descriptor to be closed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Closed {
+    /// The descriptor.
+    pub handle: i32,
+    /// By reset: the peer has misbehaved or does not read.
+    pub reset: bool,
+}
+
+/// See the module.
+pub struct Shard {
+    options: Options,
+    policy: Arc<Policy>,
+    connections: Slab<Connection>,
+    /// Deadline by connection index.
+    due: Vec<Tick>,
+    generation: u32,
+    hub: Hub,
+    door: Admission,
+    pending: Pending,
+    dirty: Vec<u32>,
+    resumed: Vec<u32>,
+    closed: Vec<Closed>,
+    jobs: VecDeque<Job>,
+    link: LinkState,
+    #[expect(clippy::vec_box, reason = "the boxes themselves are what the pool keeps")]
+    pool: Vec<Box<Hot>>,
+    /// Plaintext on its way into a record.
+    scratch: Vec<u8>,
+    /// One encoded message on its way into frames.
+    message: Vec<u8>,
+    /// The ping frame of each encoding.
+    pings: Vec<Rc<[u8]>>,
+    sweep: sweep::Sweep,
+    drain: Option<closing::Drain>,
+    random: Random,
+    stats: Counters,
+}
+
+/// The shard's end of the link.
+#[derive(Default)]
+struct LinkState {
+    up: bool,
+    out: Vec<u8>,
+    restore: Option<restore::Cursor>,
+}
+
+/// Counters and levels that [`Shard::stats`] reports.
+#[derive(Default)]
+struct Counters {
+    shard: ShardStats,
+    phases: [u64; 7],
+    held: usize,
+}
+
+impl Job {
+    /// Does the work; may block on the signer. Runs anywhere.
+    pub fn run(&mut self) {
+        self.outcome = Some(self.handshake.receive(&mut self.input, &mut self.output));
+    }
+}
+
+impl Shard {
+    /// An empty shard. `seed` makes client ids and the phases of pings; in production 16 random bytes.
+    pub fn new(options: Options, policy: Arc<Policy>, seed: [u8; 16]) -> Self {
+        let pings = Encoding::ALL
+            .iter()
+            .map(|encoding| {
+                let mut frame = Vec::new();
+                crate::ws::frame(encoding.frame_opcode(), encoding.ping(), &mut frame);
+                Rc::from(frame)
+            })
+            .collect();
+        Self {
+            door: Admission::new(options.caps),
+            connections: Slab::new(),
+            due: Vec::new(),
+            generation: 0,
+            hub: Hub::default(),
+            pending: Pending::default(),
+            dirty: Vec::new(),
+            resumed: Vec::new(),
+            closed: Vec::new(),
+            jobs: VecDeque::new(),
+            link: LinkState::default(),
+            pool: Vec::new(),
+            scratch: Vec::new(),
+            message: Vec::new(),
+            pings,
+            sweep: sweep::Sweep::default(),
+            drain: None,
+            random: Random::new(seed),
+            stats: Counters::default(),
+            options,
+            policy,
+        }
+    }
+
+    /// Takes a connection in, or says why not; then the shell closes it by reset. Returns its token.
+    pub fn accept(&mut self, now: Now, handle: i32, peer: SocketAddr, listener: u8) -> Result<u64, Refused> {
+        let source = Source::new(peer.ip());
+        let entered = if self.drain.is_some() { Err(Refused::Total) } else { self.door.enter(source) };
+        if let Err(refused) = entered {
+            self.refuse(refused);
+            return Err(refused);
+        }
+        self.stats.shard.accepted += 1;
+        // Generation 0 is left to the shell's own tokens.
+        self.generation = self.generation.wrapping_add(1).max(1);
+        let tls = self.options.tls.get(usize::from(listener)).copied().unwrap_or(true);
+        let (phase, wait_ms) = if tls {
+            (Phase::Handshake, self.options.handshake_timeout_ms)
+        } else {
+            (Phase::Upgrade, self.options.upgrade_timeout_ms)
+        };
+        let index = self.connections.insert(Connection {
+            handle,
+            generation: self.generation,
+            source,
+            client: wire::ClientId::default(),
+            identity: Identity::default(),
+            places: Places::None,
+            traffic: None,
+            hot: None,
+            reader: Reader::new(),
+            expire_at: 0,
+            ping: Tick::NEVER,
+            asked: 0,
+            phase,
+            encoding: Encoding::Json,
+            flags: Flags::default(),
+        });
+        if self.due.len() <= index {
+            self.due.resize(index + 1, Tick::NEVER);
+        }
+        self.due[index] = Tick::after(now, u64::from(wait_ms));
+        self.stats.phases[phase as usize] += 1;
+        Ok(self.token(index))
+    }
+
+    /// Counts a refusal that the shell made by itself (out of descriptors).
+    pub fn refuse(&mut self, refused: Refused) {
+        self.stats.shard.refused[refused as usize] += 1;
+    }
+
+    /// The connection of a token, or `None` when it has gone (its index may be another's).
+    pub fn find(&self, token: u64) -> Option<usize> {
+        let index = (token & u64::from(u32::MAX)) as usize;
+        let connection = self.connections.get(index)?;
+        (u64::from(connection.generation) == token >> 32).then_some(index)
+    }
+
+    /// The descriptor of a present connection.
+    pub fn handle(&self, index: usize) -> Option<i32> {
+        self.connections.get(index).map(|connection| connection.handle)
+    }
+
+    /// A connection paused for the relay's answer takes no input; [`Shard::take_resumed`] says when it does again.
+    pub fn wants_input(&self, index: usize) -> bool {
+        self.connections.get(index).is_some_and(|connection| !connection.flags.has(Flags::PAUSED))
+    }
+
+    /// A connection whose input may be read again.
+    pub fn take_resumed(&mut self) -> Option<usize> {
+        self.resumed.pop().map(|index| index as usize)
+    }
+
+    /// A descriptor to close.
+    pub fn take_closed(&mut self) -> Option<Closed> {
+        self.closed.pop()
+    }
+
+    /// A handshake flight to work on.
+    pub fn take_job(&mut self) -> Option<Job> {
+        self.jobs.pop_front()
+    }
+
+    /// New settings; established connections keep theirs where they have begun.
+    pub fn apply(&mut self, policy: Arc<Policy>) {
+        self.policy = policy;
+    }
+
+    /// Connections held.
+    pub fn connections(&self) -> usize {
+        self.connections.len()
+    }
+
+    /// Whether it makes sense to read the link: publications that wait for fan-out are bounded by not reading more.
+    pub fn wants_link_input(&self) -> bool {
+        self.hub.bytes() < crate::limits::FANOUT_BYTES_MAX
+    }
+
+    /// Counters now; the shell adds what only it knows.
+    pub fn stats(&self) -> ShardStats {
+        let [handshaking, upgrading, fresh, connecting, established, unusable, closing] = self.stats.phases;
+        ShardStats {
+            handshaking,
+            upgrading,
+            connecting: fresh + connecting + unusable,
+            established,
+            closing,
+            subscriptions: self.hub.subscriptions() as u64,
+            channels: self.hub.channels() as u64,
+            backlog_bytes: self.stats.held as u64,
+            fanout_bytes: self.hub.bytes() as u64,
+            ..self.stats.shard.clone()
+        }
+    }
+
+    /// The token of a present connection.
+    pub fn token_at(&self, index: usize) -> Option<u64> {
+        self.connections.contains(index).then(|| self.token(index))
+    }
+
+    /// Sends the shell's completed counters to the relay.
+    pub fn report(&mut self, stats: ShardStats) {
+        if !self.link_is_full() {
+            self.tell(&wire::link::ToRelay::Stats(Box::new(stats)));
+        }
+    }
+
+    fn token(&self, index: usize) -> u64 {
+        u64::from(self.connections[index].generation) << 32 | index as u64
+    }
+
+    fn enter(&mut self, index: usize, next: Phase) {
+        let connection = &mut self.connections[index];
+        let before = connection.phase;
+        debug_assert!(legal(before, next), "{before:?} to {next:?}");
+        if connection.at_the_door() && !matches!(next, Phase::Handshake | Phase::Upgrade) {
+            self.door.upgraded();
+        }
+        connection.phase = next;
+        self.stats.phases[before as usize] -= 1;
+        self.stats.phases[next as usize] += 1;
+    }
+
+    fn limits(&self) -> Limits {
+        Limits { message_bytes_max: self.options.message_bytes_max }
+    }
+
+    fn mark_dirty(&mut self, index: usize) {
+        let connection = &mut self.connections[index];
+        if !connection.flags.has(Flags::DIRTY) {
+            connection.flags.set(Flags::DIRTY);
+            self.dirty.push(index as u32);
+        }
+    }
+}
+
+/// The moves a connection may make.
+const fn legal(from: Phase, to: Phase) -> bool {
+    use Phase::{Closing, Connecting, Fresh, Handshake, Ready, Unusable, Upgrade};
+    matches!(
+        (from, to),
+        (Handshake, Upgrade | Closing)
+            | (Upgrade, Fresh | Closing)
+            | (Fresh, Connecting | Ready | Unusable | Closing)
+            | (Connecting, Ready | Unusable | Closing)
+            | (Ready | Unusable, Closing)
+    )
+}
+
+/// The encoding that an upgrade rule's id stands for.
+fn encoding_of(id: u8) -> Encoding {
+    Encoding::ALL.into_iter().find(|encoding| encoding.index() == usize::from(id)).unwrap_or_default()
+}
+
+/// Adds one to the counter of a code in a list that holds only codes this program sends.
+fn bump(counters: &mut Vec<(u16, u64)>, code: u16) {
+    let known = counters.iter().position(|(known, _)| *known == code);
+    // A peer may close with any code: when too many have been seen, the rest are counted as 0, "other".
+    let room = counters.len() < CODES_COUNTED_MAX;
+    match known.or_else(|| if room { None } else { counters.iter().position(|(known, _)| *known == 0) }) {
+        Some(index) => counters[index].1 += 1,
+        None => counters.push((if room { code } else { 0 }, 1)),
+    }
+}
+
+/// Different codes counted; later ones share a counter.
+const CODES_COUNTED_MAX: usize = 64;

@@ -1,0 +1,419 @@
+//! The client protocol's commands: what each may do, what is asked of the relay for it, what can be answered at once.
+//!
+//! Owns the order of a session (connect first, once). Never formats: replies are given to the connection's encoding.
+
+use wire::{
+    code::{self, ErrorCode},
+    link::{Position, ToRelay},
+    token::Unverified,
+};
+
+use super::Shard;
+use crate::{
+    client::{
+        command::{Command, Connect, History, Publish, Request, Subscribe},
+        encoding::Encoding,
+        reply::{Connected, Expiry, Reply, Subscribed},
+        rights::{self, Caller},
+        token::Refused,
+    },
+    connection::{Flags, Identity, Phase},
+    hub::Place,
+    pending::{Asker, Question, Wish},
+    time::Now,
+};
+
+impl Shard {
+    /// One WebSocket message: its commands in order, until one ends the connection or must be waited for.
+    pub(super) fn message_received(&mut self, now: Now, index: usize, message: &[u8]) {
+        self.run_commands(now, index, message, 0);
+    }
+
+    /// Commands that waited behind a `connect`.
+    pub(super) fn run_waiting(&mut self, now: Now, index: usize) {
+        let Some(hot) = &mut self.connections[index].hot else { return };
+        let (message, done) = std::mem::take(&mut hot.waiting);
+        if !message.is_empty() {
+            self.run_commands(now, index, &message, done);
+        }
+    }
+
+    fn run_commands(&mut self, now: Now, index: usize, message: &[u8], done: usize) {
+        let generation = self.connections[index].generation;
+        let mut commands = self.connections[index].encoding.commands(message).enumerate().skip(done);
+        while let Some((number, command)) = commands.next() {
+            self.stats.shard.commands += 1;
+            match command {
+                Ok(command) => self.command(now, index, &command),
+                Err(_) => self.close(now, index, code::CLOSE_BAD_REQUEST),
+            }
+            let Some(connection) = self.connections.get_mut(index) else { return };
+            // Commands behind a failed `connect` were sent before its answer could be known: they are dropped, not held against it.
+            let failed = connection.phase == Phase::Unusable;
+            if connection.generation != generation || !connection.is_open() || failed {
+                return;
+            }
+            if connection.flags.has(Flags::PAUSED) {
+                if commands.next().is_some() {
+                    connection.hot(&mut self.pool).waiting = (message.to_vec(), number + 1);
+                }
+                return;
+            }
+        }
+    }
+
+    /// Queues a reply and counts an error.
+    pub(super) fn reply(&mut self, now: Now, index: usize, id: u32, reply: &Reply<'_>) {
+        if let Reply::Error(error) = reply {
+            super::bump(&mut self.stats.shard.errors, error.code);
+        }
+        let connection = &mut self.connections[index];
+        let encoding: Encoding = connection.encoding;
+        connection.hot(&mut self.pool).outbox.push_message(encoding, |out| encoding.reply(id, reply, out));
+        self.mark_dirty(index);
+        self.check_backlog(now, index);
+    }
+
+    pub(super) fn reply_error(&mut self, now: Now, index: usize, id: u32, error: ErrorCode) {
+        self.reply(now, index, id, &Reply::Error(error));
+    }
+
+    /// Ends a connection whose reader is too far behind.
+    pub(super) fn check_backlog(&mut self, now: Now, index: usize) {
+        let bound = self.policy.settings.client.queue_max_size as usize;
+        let connection = &self.connections[index];
+        if connection.is_open()
+            && connection.flags.has(Flags::BLOCKED)
+            && connection.hot.as_ref().is_some_and(|hot| hot.backlog() > bound)
+        {
+            self.close(now, index, code::SLOW);
+        }
+    }
+
+    fn command(&mut self, now: Now, index: usize, command: &Command<'_>) {
+        let phase = self.connections[index].phase;
+        match (&command.request, phase) {
+            (Request::Connect(connect), Phase::Fresh) => self.connect(now, index, command.id, connect),
+            (_, Phase::Ready) => self.session_command(now, index, command),
+            // Before `connect`, after a failed one, or a second one.
+            _ => self.close(now, index, code::CLOSE_BAD_REQUEST),
+        }
+    }
+
+    fn session_command(&mut self, now: Now, index: usize, command: &Command<'_>) {
+        let id = command.id;
+        match &command.request {
+            Request::Connect(_) => self.close(now, index, code::CLOSE_BAD_REQUEST),
+            Request::Pong => {
+                let native = self.connections[index].flags.has(Flags::FRAME_PING);
+                if native || !self.pong_received(index) {
+                    self.close(now, index, code::CLOSE_BAD_REQUEST);
+                }
+            }
+            Request::Subscribe(subscribe) => self.subscribe(now, index, id, subscribe),
+            Request::Unsubscribe { channel } => self.unsubscribe(now, index, id, channel),
+            Request::Publish(publish) => self.publish(now, index, id, publish),
+            Request::Presence { channel } => {
+                self.ask_presence(now, index, id, channel, Question::Presence);
+            }
+            Request::PresenceStats { channel } => {
+                self.ask_presence(now, index, id, channel, Question::PresenceStats);
+            }
+            Request::History(history) => self.history(now, index, id, history),
+            Request::Refresh { token } => self.refresh(now, index, id, token),
+            // Messages to the backend have nowhere to go without one, and no reply to say so in.
+            Request::Send { .. } => {}
+            Request::Rpc(_) | Request::Ping | Request::SubRefresh(_) => {
+                self.reply_error(now, index, id, code::NOT_AVAILABLE);
+            }
+        }
+    }
+
+    fn connect(&mut self, now: Now, index: usize, id: u32, connect: &Connect<'_>) {
+        let client = &self.policy.settings.client;
+        if connect.token.is_empty() {
+            if rights::connect_anonymously(client) {
+                self.connected(now, index, id, &wire::token::Claims::default());
+            } else {
+                // As the ecosystem's server answers a client without credentials.
+                self.close(now, index, code::CLOSE_BAD_REQUEST);
+            }
+            return;
+        }
+        self.verify(now, index, id, &connect.token, Question::Connect);
+    }
+
+    fn refresh(&mut self, now: Now, index: usize, id: u32, token: &str) {
+        if token.is_empty() {
+            self.close(now, index, code::CLOSE_BAD_REQUEST);
+        } else {
+            self.verify(now, index, id, token, Question::Refresh);
+        }
+    }
+
+    /// A token of a shared secret goes to the relay, one of a public key is verified here.
+    fn verify(&mut self, now: Now, index: usize, id: u32, token: &str, question: Question) {
+        let Ok(unverified) = Unverified::parse(token) else {
+            self.close(now, index, code::INVALID_TOKEN);
+            return;
+        };
+        if !unverified.algorithm.takes_secret() {
+            match self.policy.keys.verify(&unverified, now.unix) {
+                Ok(claims) => self.token_verified(now, index, id, &claims, question),
+                Err(Refused::Expired) => self.token_expired(now, index, id, question),
+                Err(_) => self.close(now, index, code::INVALID_TOKEN),
+            }
+            return;
+        }
+        if !self.policy.settings.hmac {
+            self.close(now, index, code::INVALID_TOKEN);
+            return;
+        }
+        let asked = self.ask(now, index, id, question, |request| ToRelay::Verify { request, token });
+        if asked && question == Question::Connect {
+            self.enter(index, Phase::Connecting);
+            self.connections[index].flags.set(Flags::PAUSED);
+        } else if !asked && question == Question::Connect && self.connections[index].is_open() {
+            self.enter(index, Phase::Unusable);
+        }
+    }
+
+    /// The signature is good; now the claims.
+    pub(super) fn token_verified(
+        &mut self,
+        now: Now,
+        index: usize,
+        id: u32,
+        claims: &wire::token::Claims,
+        question: Question,
+    ) {
+        if claims.expired(now.unix) {
+            self.token_expired(now, index, id, question);
+        } else if question == Question::Connect {
+            self.connected(now, index, id, claims);
+        } else if self.connections[index].identity.user() == claims.user {
+            self.refreshed(now, index, id, claims);
+        } else {
+            self.close(now, index, code::INVALID_TOKEN);
+        }
+    }
+
+    pub(super) fn token_expired(&mut self, now: Now, index: usize, id: u32, question: Question) {
+        if question == Question::Connect {
+            self.connect_failed(now, index, id, code::TOKEN_EXPIRED);
+        } else {
+            self.reply_error(now, index, id, code::EXPIRED);
+        }
+    }
+
+    /// An error reply to `connect`, after which the connection is good for nothing.
+    pub(super) fn connect_failed(&mut self, now: Now, index: usize, id: u32, error: ErrorCode) {
+        self.enter(index, Phase::Unusable);
+        self.reply_error(now, index, id, error);
+    }
+
+    fn connected(&mut self, now: Now, index: usize, id: u32, claims: &wire::token::Claims) {
+        let Some(identity) = Identity::new(&claims.user, &claims.info) else {
+            self.close(now, index, code::INVALID_TOKEN);
+            return;
+        };
+        let random = self.random.bytes();
+        let connection = &mut self.connections[index];
+        connection.client = wire::ClientId::from_random(random);
+        connection.identity = identity;
+        connection.expire_at = expiry(claims);
+        let client = connection.client;
+        self.enter(index, Phase::Ready);
+        let policy = std::sync::Arc::clone(&self.policy);
+        let options = &policy.settings.client;
+        let reply = Reply::Connect(Connected {
+            client,
+            version: &policy.settings.version,
+            expiry: remaining(claims.expire_at, now.unix),
+            data: &[],
+            subs: &[],
+            ping_s: options.ping_interval_ms.div_ceil(1000),
+            pong: options.ping_interval_ms > 0 && options.pong_timeout_ms > 0,
+        });
+        self.start_pings(now, index);
+        self.reply(now, index, id, &reply);
+    }
+
+    fn refreshed(&mut self, now: Now, index: usize, id: u32, claims: &wire::token::Claims) {
+        let policy = std::sync::Arc::clone(&self.policy);
+        let connection = &mut self.connections[index];
+        connection.expire_at = expiry(claims);
+        let reply = Reply::Refresh {
+            client: connection.client,
+            version: &policy.settings.version,
+            expiry: remaining(claims.expire_at, now.unix),
+        };
+        self.schedule(index);
+        self.reply(now, index, id, &reply);
+    }
+
+    fn subscribe(&mut self, now: Now, index: usize, id: u32, asked: &Subscribe<'_>) {
+        let policy = std::sync::Arc::clone(&self.policy);
+        let channel = asked.channel.as_ref();
+        let granted = match rights::subscribe(&policy.settings, self.caller(index, channel), asked) {
+            Ok(granted) => granted,
+            Err(error) => return self.reply_error(now, index, id, error),
+        };
+        let places = &self.connections[index].places;
+        if self.hub.find(channel).is_some_and(|known| places.find(known).is_some()) {
+            return self.reply_error(now, index, id, code::ALREADY_SUBSCRIBED);
+        }
+        if places.as_slice().len() >= policy.settings.client.channel_limit as usize {
+            return self.reply_error(now, index, id, code::LIMIT_EXCEEDED);
+        }
+        let wish = Wish {
+            recover: asked.recover && granted.recoverable,
+            offset: asked.offset,
+            recoverable: granted.recoverable,
+            positioned: granted.positioned,
+            joins: granted.join_leave,
+            reject_unrecovered: asked.rejects_unrecovered(),
+        };
+        let known = self.hub.reserve(channel);
+        if self.hub.channel(known).live && !wish.recover {
+            self.subscribe_here(now, index, id, known, wish);
+            return;
+        }
+        self.restore_before(now, known);
+        let recover = wish.recover.then(|| Position { offset: asked.offset, epoch: &asked.epoch });
+        let question = Question::Subscribe { channel: known, wish };
+        let mut number = 0;
+        let sent = self.ask(now, index, id, question, |request| {
+            number = request;
+            ToRelay::Subscribe { request, channel, recover }
+        });
+        if sent {
+            self.connections[index].places.insert(Place::waiting(known, number));
+        } else {
+            self.hub.release(known);
+        }
+    }
+
+    /// The channel's publications are coming already, and the hub knows its position: nothing needs to be asked.
+    fn subscribe_here(&mut self, now: Now, index: usize, id: u32, channel: u32, wish: Wish) {
+        let entry = self.hub.channel(channel);
+        let (offset, epoch) = (entry.offset, entry.epoch.clone());
+        self.join(index, channel, wish);
+        let reply = Subscribed {
+            recoverable: wish.recoverable,
+            positioned: wish.positioned,
+            offset: if wish.positioned { offset } else { 0 },
+            epoch: if wish.positioned { &epoch } else { "" },
+            ..Subscribed::default()
+        };
+        self.reply(now, index, id, &Reply::Subscribe(reply));
+    }
+
+    /// A reservation becomes a subscription, and the relay learns who has entered.
+    pub(super) fn join(&mut self, index: usize, channel: u32, wish: Wish) {
+        let place = self.hub.subscribe(channel, index as u32, wish.joins);
+        self.connections[index].places.remove(channel);
+        self.connections[index].places.insert(place);
+        self.tell_entered(index, channel);
+    }
+
+    fn unsubscribe(&mut self, now: Now, index: usize, id: u32, channel: &str) {
+        if let Some(known) = self.hub.find(channel)
+            && let Some(place) = self.connections[index].places.remove(known)
+        {
+            self.leave_channel(index, place);
+        }
+        self.reply(now, index, id, &Reply::Unsubscribe);
+    }
+
+    fn publish(&mut self, now: Now, index: usize, id: u32, publish: &Publish<'_>) {
+        let channel = publish.channel.as_ref();
+        if let Err(error) = rights::publish(&self.policy.settings, self.caller(index, channel), channel) {
+            return self.reply_error(now, index, id, error);
+        }
+        let identity = self.connections[index].identity.clone();
+        let info = super::events::info(self.connections[index].client, &identity);
+        self.ask(now, index, id, Question::Publish, |request| ToRelay::Publish {
+            request,
+            channel,
+            data: publish.data,
+            info: Some(info),
+        });
+    }
+
+    fn history(&mut self, now: Now, index: usize, id: u32, history: &History<'_>) {
+        let channel = history.channel.as_ref();
+        if let Err(error) = rights::history(&self.policy.settings, self.caller(index, channel), channel) {
+            return self.reply_error(now, index, id, error);
+        }
+        let since = history.since.as_ref().map(|s| Position { offset: s.offset, epoch: &s.epoch });
+        self.ask(now, index, id, Question::History, |request| ToRelay::History {
+            request,
+            channel,
+            since,
+            limit: history.limit,
+            reverse: history.reverse,
+        });
+    }
+
+    fn ask_presence(&mut self, now: Now, index: usize, id: u32, channel: &str, question: Question) {
+        if let Err(error) = rights::presence(&self.policy.settings, self.caller(index, channel), channel) {
+            return self.reply_error(now, index, id, error);
+        }
+        self.ask(now, index, id, question, |request| match question {
+            Question::PresenceStats => ToRelay::PresenceStats { request, channel },
+            _ => ToRelay::Presence { request, channel },
+        });
+    }
+
+    /// Puts a question to the relay. When that cannot be, the client has its (temporary) error already. True when it is asked.
+    fn ask<'a>(
+        &mut self,
+        now: Now,
+        index: usize,
+        id: u32,
+        question: Question,
+        message: impl FnOnce(u32) -> ToRelay<'a>,
+    ) -> bool {
+        if !self.link.up {
+            self.reply_error(now, index, id, code::INTERNAL);
+            return false;
+        }
+        let connection = &self.connections[index];
+        if usize::from(connection.asked) >= crate::limits::PENDING_PER_CONNECTION_MAX || self.link_is_full() {
+            self.reply_error(now, index, id, code::TOO_MANY_REQUESTS);
+            return false;
+        }
+        let asker = Asker { connection: index as u32, generation: connection.generation, id, question };
+        let Ok(request) = self.pending.ask(now.at, asker) else {
+            self.reply_error(now, index, id, code::TOO_MANY_REQUESTS);
+            return false;
+        };
+        if !self.tell(&message(request)) {
+            self.pending.answer(request);
+            self.reply_error(now, index, id, code::LIMIT_EXCEEDED);
+            return false;
+        }
+        self.connections[index].asked += 1;
+        true
+    }
+
+    fn caller(&self, index: usize, channel: &str) -> Caller<'_> {
+        let connection = &self.connections[index];
+        let place = self.hub.find(channel).and_then(|known| connection.places.find(known));
+        Caller { user: connection.identity.user(), subscribed: place.is_some_and(Place::is_active) }
+    }
+}
+
+/// When a token lets its connection expire; four bytes last until 2106.
+fn expiry(claims: &wire::token::Claims) -> u32 {
+    u32::try_from(claims.expire_at).unwrap_or(0)
+}
+
+fn remaining(expire_at: u64, unix: u64) -> Expiry {
+    if expire_at == 0 {
+        Expiry::Never
+    } else {
+        Expiry::Seconds(u32::try_from(expire_at.saturating_sub(unix)).unwrap_or(u32::MAX))
+    }
+}

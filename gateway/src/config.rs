@@ -1,0 +1,223 @@
+//! The gateway's configuration: a TOML file, then the environment (`HEADLAND_GATEWAY_...`), checked as a whole.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use protocol::upgrade::{self, Origin};
+use wire::config::{ConfigError, Loaded, Problem};
+
+use crate::limits::{LISTENERS_MAX, SHARDS_MAX};
+
+/// Variables with this prefix override single values of the file.
+pub const VARIABLES: &str = "HEADLAND_GATEWAY_";
+
+wire::config_table! {
+    /// The whole file.
+    pub struct Config {
+        /// The relay of this box.
+        link: Link = Link::default(),
+        /// Where clients connect.
+        listeners: Vec<Listener> = Vec::new(),
+        /// How the work is divided.
+        shards: Shards = Shards::default(),
+        /// What is let in.
+        limits: Limits = Limits::default(),
+        /// TLS.
+        tls: Tls = Tls::default(),
+        /// The HTTP upgrade.
+        websocket: WebSocket = WebSocket::default(),
+        /// What happens on SIGTERM.
+        drain: Drain = Drain::default(),
+    }
+}
+
+wire::config_table! {
+    /// The relay of this box.
+    pub struct Link {
+        /// The relay's unix socket.
+        path: PathBuf = PathBuf::from("/run/headland/relay.sock"),
+    }
+}
+
+wire::config_table! {
+    /// One address to listen on. Repeat the table for more.
+    pub struct Listener {
+        /// IPv4 or IPv6, with port. "[::]" takes IPv6 only: add another listener for IPv4.
+        address: SocketAddr = SocketAddr::from(([0, 0, 0, 0], 8443)),
+        /// TLS (wss://), or plain (ws://) for use behind a proxy of your own.
+        tls: bool = true,
+        /// Connections that wait to be accepted, per shard. The kernel takes the smaller of this and net.core.somaxconn.
+        backlog: u32 = 65_535,
+        /// Unsent bytes in the kernel up to which a connection takes more; what a slow reader is owed above this is in our accounts.
+        notsent_lowat: u32 = 16_384,
+        /// A peer that acknowledges nothing for this long while data is in flight is gone.
+        user_timeout: Duration = Duration::from_secs(45),
+    }
+}
+
+wire::config_table! {
+    /// How the work is divided.
+    pub struct Shards {
+        /// Threads with a loop each. 0 is one per core, or more where the descriptor limit is lower than the connections of a shard.
+        count: u32 = 0,
+        /// Keep each shard on a core.
+        pin: bool = true,
+        /// Threads for TLS key exchange and signatures. 0 is one per core, at most one per shard.
+        handshake_workers: u32 = 0,
+    }
+}
+
+wire::config_table! {
+    /// What is let in. Each shard enforces its share: listeners share ports, so the kernel spreads connections evenly.
+    pub struct Limits {
+        /// Connections in all. 0 is what the descriptor limit allows.
+        connections: u32 = 0,
+        /// Connections from one IPv4 address or IPv6 /64. 0 is no limit.
+        connections_per_source: u32 = 0,
+        /// Connections that have not finished their TLS handshake and upgrade; each costs about 8 KiB. 0 is no limit.
+        handshakes: u32 = 20_000,
+        /// From accept to the end of the TLS handshake.
+        handshake_timeout: Duration = Duration::from_secs(10),
+        /// From there to the end of the HTTP upgrade.
+        upgrade_timeout: Duration = Duration::from_secs(10),
+        /// Largest WebSocket message from a client, in bytes.
+        message_size_limit: u32 = 65_536,
+    }
+}
+
+wire::config_table! {
+    /// TLS. Certificates and keys are the relay's.
+    pub struct Tls {
+        /// TLS 1.2 beside 1.3.
+        tls12: bool = true,
+        /// X25519MLKEM768 before other key exchanges: a third more CPU per handshake.
+        post_quantum: bool = false,
+        /// Stateless session tickets, under keys of this process that are replaced every six hours.
+        resumption: bool = true,
+    }
+}
+
+wire::config_table! {
+    /// The HTTP upgrade.
+    pub struct WebSocket {
+        /// The one path that is served.
+        handler_prefix: String = upgrade::PATH.to_owned(),
+        /// Browser pages that may connect: "https://app.example.com", "https://*.example.com", or "*" for all. Requests without an
+        /// Origin header do not come from browsers and are let in.
+        allowed_origins: Vec<String> = Vec::new(),
+    }
+}
+
+wire::config_table! {
+    /// What happens on SIGTERM.
+    pub struct Drain {
+        /// Connections are closed (3001, clients reconnect elsewhere) evenly over this time.
+        window: Duration = Duration::from_secs(10),
+    }
+}
+
+/// Reads and checks a configuration; `name` stands for the file in errors.
+pub fn load(
+    name: &str,
+    text: &str,
+    variables: impl IntoIterator<Item = (String, String)>,
+) -> Result<Loaded<Config>, ConfigError> {
+    let loaded: Loaded<Config> = wire::config::load(name, text, VARIABLES, variables)?;
+    let problems = check(&loaded);
+    if problems.is_empty() { Ok(loaded) } else { Err(ConfigError(problems)) }
+}
+
+/// The allowed origins of a checked configuration.
+pub fn origins(config: &Config) -> Vec<Origin> {
+    config.websocket.allowed_origins.iter().filter_map(|text| Origin::parse(text).ok()).collect()
+}
+
+fn check(loaded: &Loaded<Config>) -> Vec<Problem> {
+    let config = &loaded.value;
+    let mut problems = Vec::new();
+    let mut problem = |path: &str, text: &str| problems.push(loaded.places.problem(path, text));
+    if config.listeners.is_empty() {
+        problem(
+            "listeners",
+            "there is no listener: add [[listeners]] with an address such as \"0.0.0.0:8443\"",
+        );
+    }
+    if config.listeners.len() > LISTENERS_MAX {
+        problem("listeners", &format!("there are more than {LISTENERS_MAX} listeners"));
+    }
+    for (index, listener) in config.listeners.iter().enumerate() {
+        let twice = |other: &Listener| other.address == listener.address && other.address.port() != 0;
+        if config.listeners[..index].iter().any(twice) {
+            problem(
+                &format!("listeners[{index}].address"),
+                &format!("{} is listened on twice", listener.address),
+            );
+        }
+        if listener.backlog == 0 {
+            problem(&format!("listeners[{index}].backlog"), "must be at least 1");
+        }
+    }
+    if config.shards.count as usize > SHARDS_MAX {
+        problem("shards.count", &format!("found {}, at most {SHARDS_MAX} are allowed", config.shards.count));
+    }
+    for (path, duration) in [
+        ("limits.handshake_timeout", config.limits.handshake_timeout),
+        ("limits.upgrade_timeout", config.limits.upgrade_timeout),
+    ] {
+        if duration < Duration::from_millis(100) || duration > Duration::from_secs(600) {
+            problem(path, &format!("found {duration:?}, allowed are 100ms to 10m"));
+        }
+    }
+    if !(1024..=64 * 1024 * 1024).contains(&config.limits.message_size_limit) {
+        problem(
+            "limits.message_size_limit",
+            &format!("found {}, allowed are 1024 to 67108864", config.limits.message_size_limit),
+        );
+    }
+    if !config.websocket.handler_prefix.starts_with('/') {
+        problem("websocket.handler_prefix", "must begin with /");
+    }
+    for (index, text) in config.websocket.allowed_origins.iter().enumerate() {
+        if let Err(error) = Origin::parse(text) {
+            problem(&format!("websocket.allowed_origins[{index}]"), &format!("found \"{text}\": {error}"));
+        }
+    }
+    problems
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(text: &str) -> String {
+        load("gateway.toml", text, []).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn the_smallest_file_is_a_listener() {
+        let loaded = load("gateway.toml", "[[listeners]]\naddress = \"127.0.0.1:0\"", []).unwrap();
+        assert!(loaded.value.listeners[0].tls);
+        assert_eq!(loaded.value.limits.message_size_limit, 65_536);
+    }
+
+    #[test]
+    fn a_missing_listener_is_explained() {
+        assert!(refused("").contains("add [[listeners]]"), "{}", refused(""));
+    }
+
+    #[test]
+    fn mistakes_are_placed() {
+        let text = "[[listeners]]\naddress = \"127.0.0.1:0\"\n[limits]\nmessage_size_limit = 5\n[websocket]\nallowed_origins = [\"nonsense\"]";
+        let said = refused(text);
+        assert!(said.contains("gateway.toml:4"), "{said}");
+        assert!(said.contains("gateway.toml:6"), "{said}");
+        let said = refused("[[listners]]\naddress = \"127.0.0.1:0\"");
+        assert!(said.contains("listeners"), "{said}");
+    }
+
+    #[test]
+    fn the_environment_overrides() {
+        let variables = [("HEADLAND_GATEWAY_SHARDS_COUNT".to_owned(), "3".to_owned())];
+        let loaded = load("gateway.toml", "[[listeners]]\naddress = \"127.0.0.1:0\"", variables).unwrap();
+        assert_eq!(loaded.value.shards.count, 3);
+    }
+}

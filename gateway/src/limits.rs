@@ -1,0 +1,44 @@
+//! Bounds of a turn of the loop and of what surrounds it.
+
+use std::time::Duration;
+
+/// Connections accepted per listener and turn: new ones have the lower priority.
+pub const ACCEPTS_PER_TURN: usize = 64;
+/// Bytes read from one connection before others have their turn.
+pub const READ_PER_CONNECTION_BYTES: usize = 128 * 1024;
+/// Reads per turn over all connections.
+pub const READS_PER_TURN: usize = 512;
+/// Bytes read from the link per turn.
+pub const LINK_READ_PER_TURN_BYTES: usize = 1024 * 1024;
+/// The buffer that all connections of a shard are read through; holds a largest TLS record several times.
+pub const READ_BUFFER_BYTES: usize = 64 * 1024;
+/// Sends to one connection in one turn before others have theirs.
+pub const SENDS_PER_CONNECTION: usize = 16;
+/// After running out of descriptors, accepting is tried again at the next close or after this time.
+pub const STARVED: Duration = Duration::from_millis(100);
+/// First and last wait before the link is tried again; doubled in between, with jitter.
+pub const RECONNECT_FIRST: Duration = Duration::from_millis(50);
+/// See [`RECONNECT_FIRST`].
+pub const RECONNECT_LAST: Duration = Duration::from_secs(1);
+/// How long the relay may take to greet.
+pub const GREETING_TIMEOUT: Duration = Duration::from_secs(5);
+/// How often counters go to the relay.
+pub const STATS_EVERY: Duration = Duration::from_secs(1);
+/// Flights a worker's queue holds; more wait in their shards.
+pub const JOBS_QUEUED_MAX: usize = 256;
+/// How long a signature may take before its handshake fails.
+pub const SIGN_TIMEOUT: Duration = Duration::from_secs(3);
+/// After this many connections have gone, freed memory is given back to the system at the next quiet moment.
+pub const TRIM_AFTER_CLOSES: u64 = 10_000;
+/// Niceness of handshake workers: established traffic goes first.
+pub const WORKER_NICE: i32 = 5;
+/// Shards that one process may run.
+pub const SHARDS_MAX: usize = 256;
+/// Listeners that one configuration may have.
+pub const LISTENERS_MAX: usize = 64;
+/// Descriptors of a shard that are not connections: epoll, waker, link, listeners, standard streams, and some air.
+pub const DESCRIPTORS_RESERVED: u64 = 64;
+/// How often the main thread looks at its signals.
+pub const SIGNAL_POLL: Duration = Duration::from_millis(200);
+
+const _: () = assert!(READ_BUFFER_BYTES <= READ_PER_CONNECTION_BYTES);

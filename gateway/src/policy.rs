@@ -1,0 +1,52 @@
+//! From the relay's settings to what shards use: public keys parsed, certificates with remote keys, one TLS configuration.
+
+use std::{path::Path, sync::Arc};
+
+use protocol::{
+    client::token::Keys,
+    shard::Policy,
+    tls::{self, Certificates, ServerOptions, certificate::Remote},
+};
+use rustls::server::ProducesTickets;
+use wire::settings::Settings;
+
+use crate::{config::Tls, signer::RelaySigner};
+
+/// What outlives a reload: resumption goes on, and so do the signing connections.
+pub(crate) struct Maker {
+    tickets: Option<Arc<dyn ProducesTickets>>,
+    remote: Arc<dyn Remote>,
+    options: Tls,
+    needs_tls: bool,
+}
+
+impl Maker {
+    pub(crate) fn new(options: &Tls, needs_tls: bool, relay: &Path, gateway: u64) -> anyhow::Result<Self> {
+        let tickets = if options.resumption { Some(tls::tickets()?) } else { None };
+        let remote = Arc::new(RelaySigner::new(relay.to_owned(), gateway));
+        Ok(Self { tickets, remote, options: options.clone(), needs_tls })
+    }
+
+    /// The error says which of the relay's settings cannot be used.
+    pub(crate) fn make(&self, settings: Settings) -> anyhow::Result<Arc<Policy>> {
+        let keys = Keys::parse(&settings.jwks)
+            .map_err(|error| anyhow::anyhow!("the relay's public keys cannot be used: {error}"))?;
+        let tls = if settings.certificates.is_empty() {
+            if self.needs_tls {
+                anyhow::bail!(
+                    "a listener speaks TLS but the relay has no certificate: add [[tls.certificates]] to the relay's configuration, or set `tls = false` on the listener"
+                );
+            }
+            None
+        } else {
+            let certificates = Certificates::remote(&settings.certificates, &self.remote)?;
+            let options = ServerOptions {
+                tls12: self.options.tls12,
+                post_quantum: self.options.post_quantum,
+                tickets: self.tickets.clone(),
+            };
+            Some(tls::server_config(&options, Arc::new(certificates))?)
+        };
+        Ok(Arc::new(Policy { settings, keys, tls }))
+    }
+}

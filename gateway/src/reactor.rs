@@ -1,0 +1,403 @@
+//! One shard's loop over [`Sys`]: wait, note readiness, work within budgets, flush every dirty connection once, expire, sleep.
+//!
+//! Owns descriptors and the order of a turn. Every decision about a connection is the [`Shard`]'s.
+
+use std::{collections::VecDeque, io, path::PathBuf, sync::Arc, time::Duration};
+
+use protocol::{
+    admission::Refused,
+    shard::{Job, Options, Policy, Shard},
+    time::Now,
+};
+use sys::{Handle, Ready, Sys, WAKE};
+use wire::stats::TURN_BUCKETS_US;
+
+use crate::{
+    limits::{
+        ACCEPTS_PER_TURN, READ_BUFFER_BYTES, READ_PER_CONNECTION_BYTES, READS_PER_TURN, SENDS_PER_CONNECTION,
+        STARVED, STATS_EVERY, TRIM_AFTER_CLOSES,
+    },
+    link::Link,
+};
+
+/// Where handshake flights are worked on.
+pub trait Workers {
+    /// Hands a flight over, or gives it back when the queue is full.
+    fn submit(&mut self, job: Job) -> Result<(), Job>;
+    /// A flight that is done.
+    fn take(&mut self) -> Option<Job>;
+}
+
+/// What the main thread tells a shard. Never traffic.
+pub enum Order {
+    /// New settings from the relay.
+    Apply(Arc<Policy>),
+    /// Close everybody over this many milliseconds, then end.
+    Drain {
+        /// 0: at once.
+        window_ms: u64,
+    },
+}
+
+/// Where orders come from, and what only the process knows.
+pub trait Outside {
+    /// The next order.
+    fn order(&mut self) -> Option<Order>;
+    /// Private memory and CPU time in microseconds of the process, for the statistics.
+    fn process(&mut self) -> (u64, u64);
+    /// Give freed memory back.
+    fn trim(&mut self);
+}
+
+/// What a shard's loop is made of.
+pub struct Setup {
+    /// For [`Shard::new`].
+    pub options: Options,
+    /// The first settings.
+    pub policy: Arc<Policy>,
+    /// Listening sockets, in the order of [`Options::tls`].
+    pub listeners: Vec<Handle>,
+    /// The relay's socket.
+    pub link: PathBuf,
+    /// Number of the gateway process.
+    pub gateway: u64,
+    /// Number of the shard.
+    pub shard: u16,
+}
+
+/// See the module.
+pub struct Reactor<S, W, O> {
+    sys: S,
+    workers: W,
+    outside: O,
+    shard: Shard,
+    listeners: Vec<Listener>,
+    link: Link,
+    ready: Vec<Ready>,
+    reads: VecDeque<Read>,
+    /// Connections whose last turn's sends were cut short by the budget.
+    unsent: Vec<u32>,
+    /// A flight the workers had no room for.
+    held_job: Option<Job>,
+    buffer: Box<[u8]>,
+    out: Vec<u8>,
+    busy: bool,
+    starved_until: Option<Duration>,
+    stats_at: Duration,
+    turns: [u64; TURN_BUCKETS_US.len() + 1],
+    turn_us: u64,
+    closes_since_trim: u64,
+}
+
+struct Listener {
+    handle: Handle,
+    ready: bool,
+}
+
+/// A connection to be read.
+#[derive(Clone, Copy)]
+struct Read {
+    token: u64,
+    /// To the end: a short read does not mean that nothing is left.
+    whole: bool,
+}
+
+/// Tokens below 2³² are not connections': generations start at one.
+const LINK: u64 = 1 << 16;
+
+impl<S: Sys, W: Workers, O: Outside> Reactor<S, W, O> {
+    /// Watches the listeners. Fails when one cannot be.
+    pub fn new(mut sys: S, workers: W, outside: O, setup: Setup) -> io::Result<Self> {
+        let mut seed = [0; 16];
+        sys.fill_random(&mut seed);
+        let mut listeners = Vec::new();
+        for (index, handle) in setup.listeners.into_iter().enumerate() {
+            sys.watch(handle, index as u64)?;
+            listeners.push(Listener { handle, ready: true });
+        }
+        Ok(Self {
+            shard: Shard::new(setup.options, setup.policy, seed),
+            link: Link::new(setup.link, setup.gateway, setup.shard),
+            listeners,
+            ready: Vec::new(),
+            reads: VecDeque::new(),
+            unsent: Vec::new(),
+            held_job: None,
+            buffer: vec![0; READ_BUFFER_BYTES].into_boxed_slice(),
+            out: Vec::with_capacity(READ_BUFFER_BYTES),
+            busy: false,
+            starved_until: None,
+            stats_at: STATS_EVERY,
+            turns: <_>::default(),
+            turn_us: 0,
+            closes_since_trim: 0,
+            sys,
+            workers,
+            outside,
+        })
+    }
+
+    /// One turn. False when a drain has closed everything.
+    pub fn turn(&mut self) -> io::Result<bool> {
+        let timeout = self.timeout();
+        self.sys.wait(&mut self.ready, timeout)?;
+        let now = Now { at: self.sys.now(), unix: self.sys.unix() };
+        self.note();
+        self.obey(now);
+        self.busy = self.link.advance(&mut self.sys, &mut self.shard, now, LINK);
+        self.take_flights(now);
+        self.read(now);
+        self.accept(now);
+        self.busy |= self.shard.fan_out(now);
+        self.submit_flights();
+        self.flush(now);
+        let drained = self.shard.expire(now);
+        self.busy |= self.shard.restore(now);
+        self.flush(now);
+        self.link.flush(&mut self.sys, &mut self.shard, now);
+        self.close();
+        self.report(now);
+        Ok(!drained)
+    }
+
+    /// The shard, for statistics and checks.
+    pub const fn shard(&self) -> &Shard {
+        &self.shard
+    }
+
+    /// The system beneath.
+    pub const fn sys(&mut self) -> &mut S {
+        &mut self.sys
+    }
+
+    fn timeout(&mut self) -> Duration {
+        if self.busy || !self.reads.is_empty() || !self.unsent.is_empty() {
+            return Duration::ZERO;
+        }
+        let patience = self.shard.patience();
+        let Some(deadline) = self.link.deadline() else { return patience };
+        let now = self.sys.now();
+        patience.min(deadline.saturating_sub(now).max(Duration::from_millis(1)))
+    }
+
+    fn note(&mut self) {
+        for event in &self.ready {
+            match event.token {
+                WAKE => {}
+                LINK => self.link.ready(event.readable || event.closed, event.writable),
+                token if token < LINK => {
+                    if let Some(listener) = self.listeners.get_mut(token as usize) {
+                        listener.ready = true;
+                    }
+                }
+                token => {
+                    let Some(index) = self.shard.find(token) else { continue };
+                    if event.writable {
+                        self.shard.writable(index);
+                    }
+                    if event.readable || event.closed {
+                        self.reads.push_back(Read { token, whole: event.closed });
+                    }
+                }
+            }
+        }
+    }
+
+    fn obey(&mut self, now: Now) {
+        while let Some(order) = self.outside.order() {
+            match order {
+                Order::Apply(policy) => self.shard.apply(policy),
+                Order::Drain { window_ms } => {
+                    for listener in self.listeners.drain(..) {
+                        self.sys.close(listener.handle);
+                    }
+                    self.shard.drain(now, window_ms);
+                }
+            }
+        }
+    }
+
+    fn take_flights(&mut self, now: Now) {
+        while let Some(job) = self.workers.take() {
+            self.shard.job_done(now, job);
+        }
+    }
+
+    fn submit_flights(&mut self) {
+        while let Some(job) = self.held_job.take().or_else(|| self.shard.take_job()) {
+            if let Err(job) = self.workers.submit(job) {
+                self.held_job = Some(job);
+                return;
+            }
+        }
+    }
+
+    fn read(&mut self, now: Now) {
+        while let Some(index) = self.shard.take_resumed() {
+            if let Some(token) = self.shard.token_at(index) {
+                self.reads.push_back(Read { token, whole: true });
+            }
+        }
+        for _ in 0..READS_PER_TURN {
+            let Some(read) = self.reads.pop_front() else { break };
+            if self.read_one(now, read) {
+                self.reads.push_back(read);
+            }
+        }
+    }
+
+    /// True when the budget ended before the socket was empty.
+    fn read_one(&mut self, now: Now, read: Read) -> bool {
+        let mut budget = READ_PER_CONNECTION_BYTES;
+        loop {
+            let Some(index) = self.shard.find(read.token) else { return false };
+            // A paused one is named again when it is resumed.
+            if !self.shard.wants_input(index) {
+                return false;
+            }
+            if budget == 0 {
+                return true;
+            }
+            let Some(handle) = self.shard.handle(index) else { return false };
+            let part = budget.min(self.buffer.len());
+            match self.sys.receive(handle, &mut self.buffer[..part]) {
+                Ok(0) => {
+                    self.shard.ended(index);
+                    return false;
+                }
+                Ok(count) => {
+                    self.shard.receive(now, index, &mut self.buffer[..count]);
+                    budget -= count;
+                    // The socket was empty: what comes later makes a new edge.
+                    if count < part && !read.whole {
+                        return false;
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => {
+                    self.shard.broken(index);
+                    return false;
+                }
+            }
+        }
+    }
+
+    fn accept(&mut self, now: Now) {
+        if self.starved_until.is_some_and(|until| now.at < until) {
+            return;
+        }
+        self.starved_until = None;
+        for number in 0..self.listeners.len() {
+            let mut budget = ACCEPTS_PER_TURN;
+            while self.listeners[number].ready {
+                if budget == 0 {
+                    self.busy = true;
+                    break;
+                }
+                budget -= 1;
+                if !self.accept_one(now, number) {
+                    break;
+                }
+            }
+        }
+    }
+
+    /// False when this listener has no more for now.
+    fn accept_one(&mut self, now: Now, number: usize) -> bool {
+        match self.sys.accept(self.listeners[number].handle) {
+            Ok((handle, peer)) => {
+                match self.shard.accept(now, handle, peer, number as u8) {
+                    Ok(token) => {
+                        if self.sys.watch(handle, token).is_err() {
+                            if let Some(index) = self.shard.find(token) {
+                                self.shard.broken(index);
+                            }
+                        } else {
+                            // The first flight is often there already.
+                            self.reads.push_back(Read { token, whole: false });
+                        }
+                    }
+                    Err(_) => self.sys.reset(handle),
+                }
+                true
+            }
+            Err(error) => match error.kind() {
+                io::ErrorKind::WouldBlock => {
+                    self.listeners[number].ready = false;
+                    false
+                }
+                io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted => true,
+                // Out of descriptors (or memory): no new edge will come for those that wait.
+                _ => {
+                    self.shard.refuse(Refused::Descriptors);
+                    self.starved_until = Some(now.at + STARVED);
+                    false
+                }
+            },
+        }
+    }
+
+    fn flush(&mut self, now: Now) {
+        for index in std::mem::take(&mut self.unsent) {
+            self.flush_one(now, index as usize);
+        }
+        while let Some(index) = self.shard.take_dirty() {
+            self.flush_one(now, index);
+        }
+    }
+
+    fn flush_one(&mut self, now: Now, index: usize) {
+        for _ in 0..SENDS_PER_CONNECTION {
+            if !self.shard.transmit(index, &mut self.out) {
+                self.shard.flushed(now, index);
+                return;
+            }
+            let Some(handle) = self.shard.handle(index) else { return };
+            match self.sys.send(handle, &self.out) {
+                Ok(count) => self.shard.sent(now, index, &self.out, count),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.shard.sent(now, index, &self.out, 0)
+                }
+                Err(_) => {
+                    self.shard.broken(index);
+                    return;
+                }
+            }
+        }
+        self.unsent.push(index as u32);
+    }
+
+    fn close(&mut self) {
+        while let Some(closed) = self.shard.take_closed() {
+            if closed.reset {
+                self.sys.reset(closed.handle);
+            } else {
+                self.sys.close(closed.handle);
+            }
+            self.closes_since_trim += 1;
+            self.starved_until = None;
+        }
+    }
+
+    fn report(&mut self, now: Now) {
+        let end = self.sys.now();
+        let took = end.saturating_sub(now.at).as_micros() as u64;
+        let bucket = TURN_BUCKETS_US.partition_point(|bound| *bound < took);
+        self.turns[bucket] += 1;
+        self.turn_us += took;
+        if now.at < self.stats_at {
+            return;
+        }
+        self.stats_at = now.at + STATS_EVERY;
+        let mut stats = self.shard.stats();
+        stats.turns = self.turns;
+        stats.turn_us = self.turn_us;
+        (stats.process_private_bytes, stats.process_cpu_us) = self.outside.process();
+        if self.closes_since_trim >= TRIM_AFTER_CLOSES && stats.handshaking == 0 {
+            self.closes_since_trim = 0;
+            self.outside.trim();
+        }
+        self.shard.report(stats);
+    }
+}

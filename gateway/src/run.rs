@@ -1,0 +1,137 @@
+//! The process: limits, settings, shards, signals. Owns start and end; the main thread only waits for the relay and for signals.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use protocol::{admission::Caps, shard::Options, upgrade::Rules};
+
+use crate::{
+    config::{Config, origins},
+    control::Control,
+    limits::{DESCRIPTORS_RESERVED, SHARDS_MAX},
+    policy::Maker,
+    reactor::Order,
+    shards::{Process, Shards},
+};
+
+/// Runs until a signal or a failure. SIGTERM drains; a second signal, or SIGINT, ends at once.
+pub fn run(config: &Config) -> anyhow::Result<()> {
+    let (terminated, interrupted) = signals()?;
+    let stopping = || terminated.load(Ordering::Relaxed) || interrupted.load(Ordering::Relaxed);
+    let (per_shard, count) = capacity(config)?;
+    let options = options(config, per_shard, count);
+    let gateway = random_number();
+    let needs_tls = config.listeners.iter().any(|listener| listener.tls);
+    let maker = Maker::new(&config.tls, needs_tls, &config.link.path, gateway)?;
+    let mut control = Control::new(config.link.path.clone(), gateway);
+    let policy = loop {
+        if stopping() {
+            return Ok(());
+        }
+        if let Some(settings) = control.next() {
+            break maker.make(settings)?;
+        }
+    };
+    let process = Arc::new(Process::default());
+    let shards = Shards::start(config, count, &options, &policy, gateway, &process)?;
+    announce(config, &shards, per_shard, count);
+    while !stopping() {
+        process.measure();
+        if shards.any_ended() {
+            return shards.join();
+        }
+        if let Some(settings) = control.next() {
+            match maker.make(settings) {
+                Ok(policy) => shards.order(|| Order::Apply(Arc::clone(&policy))),
+                Err(error) => eprintln!("headland-gateway: new settings are not used: {error}"),
+            }
+        }
+    }
+    if terminated.swap(false, Ordering::Relaxed) {
+        let window_ms = u64::try_from(config.drain.window.as_millis()).unwrap_or(u64::MAX);
+        eprintln!("headland-gateway: draining over {:?}; a second signal ends at once", config.drain.window);
+        shards.order(|| Order::Drain { window_ms });
+        while !shards.all_ended() && !stopping() {
+            // Reloads do not matter any more; this waits and keeps looking at the signals.
+            control.next();
+        }
+        if shards.all_ended() {
+            return shards.join();
+        }
+    }
+    Ok(())
+}
+
+fn signals() -> anyhow::Result<(Arc<AtomicBool>, Arc<AtomicBool>)> {
+    let (terminated, interrupted) = (Arc::default(), Arc::default());
+    signal_hook::flag::register(signal_hook::consts::SIGTERM, Arc::clone(&terminated))?;
+    signal_hook::flag::register(signal_hook::consts::SIGINT, Arc::clone(&interrupted))?;
+    Ok((terminated, interrupted))
+}
+
+/// Connections per shard and shards, from what is asked and what the descriptor limit allows.
+fn capacity(config: &Config) -> anyhow::Result<(u32, usize)> {
+    sys::raise_nofile()?;
+    let nofile = sys::soft_nofile()?;
+    let room = nofile.saturating_sub(DESCRIPTORS_RESERVED);
+    anyhow::ensure!(
+        room > 0,
+        "the limit of {nofile} open files leaves no room for connections: raise it (systemd: LimitNOFILE=1048576, shell: ulimit -n)"
+    );
+    let cores = sys::cores()?.len().max(1);
+    let wanted = u64::from(config.limits.connections);
+    let count = match config.shards.count {
+        0 => cores.max(usize::try_from(wanted.div_ceil(room)).unwrap_or(SHARDS_MAX)),
+        asked => asked as usize,
+    };
+    anyhow::ensure!(
+        count <= SHARDS_MAX,
+        "{wanted} connections need {count} shards of {room} descriptors, more than the {SHARDS_MAX} allowed: raise the limit of open files (systemd: LimitNOFILE=1048576)"
+    );
+    let total = if wanted == 0 { room * count as u64 } else { wanted };
+    let tables = count as u64;
+    // The kernel's hash spreads connections evenly but not exactly: a shard may take somewhat more than its share.
+    let share = total.div_ceil(tables) + total.div_ceil(tables) / 16 + 64;
+    let per_shard = if count == 1 { total.min(room) } else { share.min(room) };
+    for finding in tuning::check(&tuning::Needs::edge(total, tables)) {
+        eprintln!("headland-gateway: {finding}");
+    }
+    Ok((u32::try_from(per_shard).unwrap_or(u32::MAX), count))
+}
+
+fn options(config: &Config, per_shard: u32, count: usize) -> Options {
+    let share = |whole: u32| if whole == 0 { 0 } else { whole.div_ceil(count as u32) };
+    let ms = |duration: std::time::Duration| u32::try_from(duration.as_millis()).unwrap_or(u32::MAX);
+    Options {
+        caps: Caps {
+            total: per_shard,
+            per_source: share(config.limits.connections_per_source),
+            handshaking: share(config.limits.handshakes),
+        },
+        handshake_timeout_ms: ms(config.limits.handshake_timeout),
+        upgrade_timeout_ms: ms(config.limits.upgrade_timeout),
+        message_bytes_max: config.limits.message_size_limit as usize,
+        rules: Rules {
+            path: config.websocket.handler_prefix.clone(),
+            origins: origins(config),
+            ..Rules::default()
+        },
+        tls: config.listeners.iter().map(|listener| listener.tls).collect(),
+    }
+}
+
+fn announce(config: &Config, shards: &Shards, per_shard: u32, count: usize) {
+    for (listener, address) in config.listeners.iter().zip(&shards.addresses) {
+        let scheme = if listener.tls { "wss" } else { "ws" };
+        eprintln!("headland-gateway: listening on {scheme}://{address}{}", config.websocket.handler_prefix);
+    }
+    eprintln!("headland-gateway: {count} shards, up to {per_shard} connections each");
+}
+
+/// Tells this process from others to the relay; nothing depends on its secrecy.
+fn random_number() -> u64 {
+    use std::hash::{BuildHasher, RandomState};
+    RandomState::new().hash_one(std::process::id())
+}

@@ -1,0 +1,236 @@
+//! The shard threads: each with a file table, listeners and an epoll of its own, told what to do by a bounded channel.
+
+use std::{
+    io,
+    net::SocketAddr,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread::{self, JoinHandle},
+};
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+use protocol::shard::{Options, Policy};
+use sys::{EVENTS_DEFAULT, Handle, Kernel, ListenOptions, Waker};
+
+use crate::{
+    config::Config,
+    reactor::{Order, Outside, Reactor, Setup},
+    worker::{self, Desk},
+};
+
+/// Running shards.
+pub(crate) struct Shards {
+    orders: Vec<(Sender<Order>, Waker)>,
+    threads: Vec<JoinHandle<io::Result<()>>>,
+    /// Where the listeners are, as the system chose the ports.
+    pub(crate) addresses: Vec<SocketAddr>,
+}
+
+/// Orders one shard may have waiting; the main thread waits for room.
+const ORDERS_MAX: usize = 16;
+
+/// What the process as a whole measures, told to shards by the main thread.
+#[derive(Default)]
+pub(crate) struct Process {
+    private_bytes: AtomicU64,
+    cpu_us: AtomicU64,
+}
+
+impl Process {
+    /// Measures now.
+    pub(crate) fn measure(&self) {
+        self.private_bytes.store(sys::process_private_bytes().unwrap_or(0), Ordering::Relaxed);
+        let cpu = sys::process_cpu(None).unwrap_or_default();
+        self.cpu_us.store(cpu.as_micros() as u64, Ordering::Relaxed);
+    }
+}
+
+struct Inbox {
+    orders: Receiver<Order>,
+    process: Arc<Process>,
+}
+
+impl Outside for Inbox {
+    fn order(&mut self) -> Option<Order> {
+        self.orders.try_recv().ok()
+    }
+
+    fn process(&mut self) -> (u64, u64) {
+        (self.process.private_bytes.load(Ordering::Relaxed), self.process.cpu_us.load(Ordering::Relaxed))
+    }
+
+    fn trim(&mut self) {
+        sys::trim_heap();
+    }
+}
+
+/// What one thread is given.
+struct Start {
+    number: usize,
+    waker: Waker,
+    keep: Vec<Handle>,
+    core: Option<usize>,
+    inbox: Inbox,
+    desk: Desk,
+    setup: Setup,
+    ready: Sender<()>,
+}
+
+impl Shards {
+    /// Binds every listener once per shard, then starts the threads. Returns when all have their own file table.
+    pub(crate) fn start(
+        config: &Config,
+        count: usize,
+        options: &Options,
+        policy: &Arc<Policy>,
+        gateway: u64,
+        process: &Arc<Process>,
+    ) -> anyhow::Result<Self> {
+        let (sockets, addresses) = bind(config, count)?;
+        let wakers = (0..count).map(|_| Waker::new()).collect::<io::Result<Vec<_>>>()?;
+        let cores = sys::cores()?;
+        let workers = match config.shards.handshake_workers {
+            0 => cores.len().min(count),
+            asked => (asked as usize).min(count),
+        };
+        let desks = worker::start(workers, &wakers)?;
+        let (ready, started) = bounded(count);
+        let mut orders = Vec::new();
+        let mut threads = Vec::new();
+        for (number, (desk, listeners)) in desks.into_iter().zip(&sockets).enumerate() {
+            let (sender, receiver) = bounded(ORDERS_MAX);
+            orders.push((sender, wakers[number].clone()));
+            let keep = listeners.iter().copied().chain([wakers[number].handle()]).collect();
+            let start = Start {
+                number,
+                waker: wakers[number].clone(),
+                keep,
+                core: config.shards.pin.then(|| cores[number % cores.len()]),
+                inbox: Inbox { orders: receiver, process: Arc::clone(process) },
+                desk,
+                setup: Setup {
+                    options: options.clone(),
+                    policy: Arc::clone(policy),
+                    listeners: listeners.clone(),
+                    link: PathBuf::from(&config.link.path),
+                    gateway,
+                    shard: number as u16,
+                },
+                ready: ready.clone(),
+            };
+            threads.push(thread::Builder::new().name(format!("shard-{number}")).spawn(|| run(start))?);
+        }
+        drop(ready);
+        // Each thread says so once; one that failed has dropped its sender.
+        while started.recv().is_ok() {}
+        // The listeners are the shards' now: in this table they would outlive a drain.
+        close_all(&sockets);
+        Ok(Self { orders, threads, addresses })
+    }
+
+    pub(crate) fn order(&self, order: impl Fn() -> Order) {
+        for (orders, waker) in &self.orders {
+            // A shard that has ended takes no more.
+            if orders.send(order()).is_ok() {
+                waker.wake();
+            }
+        }
+    }
+
+    /// Whether a thread has ended, which none does by itself.
+    pub(crate) fn any_ended(&self) -> bool {
+        self.threads.iter().any(JoinHandle::is_finished)
+    }
+
+    /// Whether all have.
+    pub(crate) fn all_ended(&self) -> bool {
+        self.threads.iter().all(JoinHandle::is_finished)
+    }
+
+    /// Waits for all. The first failure, if any.
+    pub(crate) fn join(self) -> anyhow::Result<()> {
+        for thread in self.threads {
+            thread.join().map_err(|_| anyhow::anyhow!("a shard has panicked"))??;
+        }
+        Ok(())
+    }
+}
+
+fn run(start: Start) -> io::Result<()> {
+    let Start { number, waker, keep, core, inbox, desk, setup, ready } = start;
+    sys::unshare_files()?;
+    sys::close_others(&keep)?;
+    // Without the right to pin, the scheduler places the thread.
+    if let Some(Err(error)) = core.map(sys::pin_to_core)
+        && number == 0
+    {
+        eprintln!("headland-gateway: shards are not pinned to cores: {error}");
+    }
+    let kernel = Kernel::with_waker(EVENTS_DEFAULT, waker)?;
+    let mut reactor = Reactor::new(kernel, desk, inbox, setup)?;
+    drop(ready);
+    while reactor.turn()? {}
+    Ok(())
+}
+
+/// Listening sockets by shard, and the addresses by listener.
+fn bind(config: &Config, shards: usize) -> anyhow::Result<(Vec<Vec<Handle>>, Vec<SocketAddr>)> {
+    let mut sockets = vec![Vec::new(); shards];
+    let mut addresses = Vec::new();
+    for listener in &config.listeners {
+        let options = ListenOptions {
+            backlog: listener.backlog,
+            reuse_port: true,
+            nodelay: true,
+            notsent_lowat: Some(listener.notsent_lowat),
+            user_timeout_ms: Some(u32::try_from(listener.user_timeout.as_millis()).unwrap_or(u32::MAX)),
+            v6only: true,
+        };
+        let mut address = listener.address;
+        probe(address, &options)?;
+        for own in &mut sockets {
+            let handle = sys::listen(address, &options).map_err(|error| explain(address, &error))?;
+            // A port chosen by the system for the first shard is everybody's.
+            address = sys::local_addr(handle)?;
+            own.push(handle);
+        }
+        addresses.push(address);
+    }
+    Ok((sockets, addresses))
+}
+
+/// Sharing a port with another program that shares it too would split the clients between the two.
+fn probe(address: SocketAddr, options: &ListenOptions) -> anyhow::Result<()> {
+    if address.port() == 0 {
+        return Ok(());
+    }
+    let alone = ListenOptions { reuse_port: false, ..*options };
+    let handle = sys::listen(address, &alone).map_err(|error| explain(address, &error))?;
+    close_all(&[vec![handle]]);
+    Ok(())
+}
+
+fn close_all(sockets: &[Vec<Handle>]) {
+    for handle in sockets.iter().flatten() {
+        sys::close(*handle);
+    }
+}
+
+fn explain(address: SocketAddr, error: &io::Error) -> anyhow::Error {
+    let advice = match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            "another program listens there: stop it, or choose another port in [[listeners]]"
+        }
+        io::ErrorKind::PermissionDenied => {
+            "ports below 1024 need the right to bind them: run with CAP_NET_BIND_SERVICE, or choose a higher port"
+        }
+        io::ErrorKind::AddrNotAvailable => {
+            "this machine has no such address: choose one of its own in [[listeners]]"
+        }
+        _ => "choose another address in [[listeners]]",
+    };
+    anyhow::anyhow!("cannot listen on {address}: {error}; {advice}")
+}

@@ -1,0 +1,88 @@
+//! Handshake workers: threads of lower priority that run the flights with the key exchange and the signature, which may wait
+//! for the relay. Control in and results out by bounded channels; a shard is woken when a result is there.
+
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+};
+
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+use protocol::shard::Job;
+use sys::Waker;
+
+use crate::{
+    limits::{JOBS_QUEUED_MAX, WORKER_NICE},
+    reactor::Workers,
+};
+
+/// A shard's end: its worker's queue, and its own results.
+pub(crate) struct Desk {
+    jobs: Sender<Assignment>,
+    done: Receiver<Job>,
+    reply: Reply,
+}
+
+/// A flight, and where the result goes.
+struct Assignment {
+    job: Job,
+    reply: Reply,
+}
+
+#[derive(Clone)]
+struct Reply {
+    done: Sender<Job>,
+    /// Set while the shard has been woken and has not looked yet.
+    woken: Arc<AtomicBool>,
+    waker: Waker,
+}
+
+/// Starts `count` workers and gives each of the shards, known by their wakers, a desk at one of them.
+pub(crate) fn start(count: usize, wakers: &[Waker]) -> io::Result<Vec<Desk>> {
+    let mut queues = Vec::new();
+    for number in 0..count.max(1) {
+        let (jobs, queue) = bounded::<Assignment>(JOBS_QUEUED_MAX);
+        thread::Builder::new().name(format!("handshake-{number}")).spawn(move || work(&queue))?;
+        queues.push(jobs);
+    }
+    let desks = wakers.iter().enumerate().map(|(shard, waker)| {
+        // One worker serves several shards, each of which may fill its queue and have one more in its hands.
+        let (sender, done) = bounded(JOBS_QUEUED_MAX + 1);
+        let reply = Reply { done: sender, woken: Arc::default(), waker: waker.clone() };
+        Desk { jobs: queues[shard % queues.len()].clone(), done, reply }
+    });
+    Ok(desks.collect())
+}
+
+fn work(queue: &Receiver<Assignment>) {
+    // Without the right to lower it, handshakes only compete on equal terms.
+    let _ = sys::lower_priority(WORKER_NICE);
+    while let Ok(Assignment { mut job, reply }) = queue.recv() {
+        job.run();
+        // It has room for every flight that can be under way; a shard that has ended takes no more.
+        if reply.done.send(job).is_ok() && !reply.woken.swap(true, Ordering::AcqRel) {
+            reply.waker.wake();
+        }
+    }
+}
+
+impl Workers for Desk {
+    fn submit(&mut self, job: Job) -> Result<(), Job> {
+        match self.jobs.try_send(Assignment { job, reply: self.reply.clone() }) {
+            Ok(()) => Ok(()),
+            Err(TrySendError::Full(back) | TrySendError::Disconnected(back)) => Err(back.job),
+        }
+    }
+
+    fn take(&mut self) -> Option<Job> {
+        if let Ok(job) = self.done.try_recv() {
+            return Some(job);
+        }
+        // Empty: from here on a result wakes again. One that came in between is seen by the second look.
+        self.reply.woken.store(false, Ordering::Release);
+        self.done.try_recv().ok()
+    }
+}
