@@ -357,7 +357,7 @@ impl<S: Sys, W: Workers, O: Outside> Reactor<S, W, O> {
             match self.sys.send(handle, &self.out) {
                 Ok(count) => self.shard.sent(now, index, &self.out, count),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.shard.sent(now, index, &self.out, 0)
+                    self.shard.sent(now, index, &self.out, 0);
                 }
                 Err(_) => {
                     self.shard.broken(index);
