@@ -1,4 +1,10 @@
 //! Tests of the TLS module as a whole: against known answers, against rustls in memory, and against misbehaving peers.
 
+mod certificates;
+mod cost;
+mod failures;
 mod handshakes;
+mod misbehaving;
+mod records;
+mod vectors;
 mod world;

@@ -213,6 +213,26 @@ pub(crate) fn open_all(traffic: &mut Traffic, input: &[u8]) -> (Vec<u8>, Vec<u8>
     (plain, input.split_off(at))
 }
 
+/// Both ends of a connection as our own code holds them, with keys made of `seed`.
+pub(crate) fn twins(suite: Suite, seed: u8) -> (Traffic, Traffic) {
+    let mut server = Traffic::blank(suite, false);
+    let mut client = Traffic::blank(suite, true);
+    let (mut server_sends, mut server_receives) = server.halves(suite);
+    let (mut client_sends, mut client_receives) = client.halves(suite);
+    for (n, half) in [&mut server_sends, &mut client_receives, &mut client_sends, &mut server_receives]
+        .into_iter()
+        .enumerate()
+    {
+        let byte = seed.wrapping_add(n as u8 / 2 + 1);
+        half.key.fill(byte);
+        half.iv.fill(!byte);
+        if suite.version() == crate::tls::Version::Tls13 {
+            half.secret.fill(byte ^ 0x55);
+        }
+    }
+    (server, client)
+}
+
 /// All suites with their rustls names, ECDSA and RSA ones of TLS 1.2 being the same to us.
 pub(crate) fn suites() -> [(Suite, SupportedCipherSuite); 9] {
     use provider::cipher_suite as s;
