@@ -1,1 +1,27 @@
-//! Pure broker.
+//! `relay`: the local bus. Which link wants which channel, what each channel's stream holds, who is present.
+//!
+//! Bytes' meanings and time come in, frames for links come out. Never opens a socket, reads a clock or draws a random
+//! number of its own; every table and queue has a bound in [`Limits`].
+#![forbid(unsafe_code)]
+
+mod broker;
+mod channels;
+mod counters;
+mod gap;
+mod limits;
+mod order;
+mod outbound;
+mod presence;
+mod stream;
+
+pub use broker::{Broker, Event};
+pub use counters::{Counters, Levels};
+pub use gap::{Gap, Gaps, Marked};
+pub use limits::Limits;
+pub use outbound::Transmit;
+pub use presence::{Entered, Members};
+pub use stream::{Epoch, Epochs, Kept, Stream};
+
+/// One link to one shard of a gateway. The shell numbers them and never uses a number again.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct LinkId(pub u32);

@@ -14,8 +14,10 @@ use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use serde_json::{Value, json};
 use tungstenite::client::IntoClientRequest;
 use tungstenite::http::{HeaderName, HeaderValue};
+use tungstenite::protocol::CloseFrame;
 use tungstenite::{Error, Message, WebSocket};
 
+use crate::wait;
 use crate::world::World;
 
 /// How long anything may take to arrive.
@@ -43,7 +45,7 @@ pub struct Client {
 /// How a connection ended: the WebSocket close code and reason.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Closed {
-    /// 1006 when the connection ended without a close frame.
+    /// 1006 when the connection ended without a close frame, 1005 when that had no code.
     pub code: u16,
     /// The server's words.
     pub reason: String,
@@ -52,12 +54,55 @@ pub struct Closed {
 impl Stream {
     /// Connects to a listener of a world: with TLS under `name` (SNI), or plain.
     pub fn open(world: &World, address: SocketAddr, name: Option<&str>) -> Result<Self> {
-        let tcp = TcpStream::connect_timeout(&address, WITHIN).with_context(|| address.to_string())?;
-        tcp.set_read_timeout(Some(WITHIN))?;
-        tcp.set_write_timeout(Some(WITHIN))?;
-        tcp.set_nodelay(true)?;
-        let Some(name) = name else { return Ok(Self::Plain(tcp)) };
-        let connection = ClientConnection::new(tls(world)?, ServerName::try_from(name.to_owned())?)?;
+        let tcp = tcp(address)?;
+        match name {
+            Some(name) => Self::secured(tls(world)?, tcp, name),
+            None => Ok(Self::Plain(tcp)),
+        }
+    }
+
+    /// Connects with a TLS configuration of the test's own.
+    pub fn with(config: Arc<ClientConfig>, address: SocketAddr, name: &str) -> Result<Self> {
+        Self::secured(config, tcp(address)?, name)
+    }
+
+    /// Completes the TLS handshake, which otherwise happens with the first bytes.
+    pub fn handshake(&mut self) -> Result<()> {
+        if let Self::Secure(tls) = self {
+            while tls.conn.is_handshaking() {
+                tls.conn.complete_io(&mut tls.sock)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The server's own certificate.
+    pub fn certificate(&self) -> Option<CertificateDer<'static>> {
+        match self {
+            Self::Plain(_) => None,
+            Self::Secure(tls) => tls.conn.peer_certificates()?.first().map(|der| der.clone().into_owned()),
+        }
+    }
+
+    /// Whether the TLS session was resumed.
+    pub fn resumed(&self) -> bool {
+        match self {
+            Self::Plain(_) => false,
+            Self::Secure(tls) => tls.conn.handshake_kind() == Some(rustls::HandshakeKind::Resumed),
+        }
+    }
+
+    /// Ends the sending side of TLS, as a peer that leaves in good order does.
+    pub fn close_notify(&mut self) -> Result<()> {
+        if let Self::Secure(tls) = self {
+            tls.conn.send_close_notify();
+            tls.conn.complete_io(&mut tls.sock)?;
+        }
+        Ok(())
+    }
+
+    fn secured(config: Arc<ClientConfig>, tcp: TcpStream, name: &str) -> Result<Self> {
+        let connection = ClientConnection::new(config, ServerName::try_from(name.to_owned())?)?;
         Ok(Self::Secure(Box::new(StreamOwned::new(connection, tcp))))
     }
 
@@ -70,15 +115,31 @@ impl Stream {
     }
 }
 
+fn tcp(address: SocketAddr) -> Result<TcpStream> {
+    let tcp = TcpStream::connect_timeout(&address, WITHIN).with_context(|| address.to_string())?;
+    tcp.set_read_timeout(Some(WITHIN))?;
+    tcp.set_write_timeout(Some(WITHIN))?;
+    tcp.set_nodelay(true)?;
+    Ok(tcp)
+}
+
 /// TLS that trusts the world's authority.
 pub fn tls(world: &World) -> Result<Arc<ClientConfig>> {
+    Ok(Arc::new(tls_versions(world, rustls::ALL_VERSIONS)?))
+}
+
+/// The same with a choice of versions.
+pub fn tls_versions(
+    world: &World,
+    versions: &[&'static rustls::SupportedProtocolVersion],
+) -> Result<ClientConfig> {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_slice(world.authority.certificate().as_bytes())?)?;
     let config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
-        .with_safe_default_protocol_versions()?
+        .with_protocol_versions(versions)?
         .with_root_certificates(roots)
         .with_no_client_auth();
-    Ok(Arc::new(config))
+    Ok(config)
 }
 
 impl Read for Stream {
@@ -195,7 +256,7 @@ impl Client {
             }
             match self.socket.read()? {
                 Message::Text(text) => self.take(text.as_str())?,
-                Message::Close(frame) => bail!("closed: {frame:?}"),
+                Message::Close(frame) => bail!(Closed::of(frame)),
                 Message::Ping(_) | Message::Pong(_) => {}
                 other => bail!("a frame that JSON clients do not get: {other:?}"),
             }
@@ -222,9 +283,7 @@ impl Client {
     pub fn closed(&mut self) -> Result<Closed> {
         loop {
             match self.socket.read() {
-                Ok(Message::Close(Some(frame))) => {
-                    return Ok(Closed { code: frame.code.into(), reason: frame.reason.to_string() });
-                }
+                Ok(Message::Close(frame)) => return Ok(Closed::of(frame)),
                 Ok(Message::Text(text)) => self.take(text.as_str())?,
                 Ok(_) => {}
                 Err(Error::ConnectionClosed | Error::AlreadyClosed | Error::Protocol(_)) => {
@@ -233,6 +292,51 @@ impl Client {
                 Err(Error::Io(error)) if error.kind() != io::ErrorKind::WouldBlock => {
                     return Ok(Closed::abrupt());
                 }
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// Waits for the server's refusal of `connect` in whatever form: the code of an error reply or of a close.
+    pub fn closed_or_error(&mut self) -> Result<u16> {
+        match self.message() {
+            Ok(reply) => {
+                let code = reply["error"]["code"].as_u64().with_context(|| format!("no refusal: {reply}"))?;
+                Ok(u16::try_from(code)?)
+            }
+            Err(error) => match error.downcast_ref::<Closed>() {
+                Some(closed) => Ok(closed.code),
+                None => Err(error),
+            },
+        }
+    }
+
+    /// The next frame that contains a text, as it came.
+    pub fn text_with(&mut self, wanted: &str) -> Result<String> {
+        loop {
+            if let Message::Text(text) = self.socket.read()?
+                && text.contains(wanted)
+            {
+                return Ok(text.to_string());
+            }
+        }
+    }
+
+    /// Lets time pass, answering pings and keeping what else arrives.
+    pub fn idle(&mut self, time: Duration) -> Result<()> {
+        let until = wait::now() + time;
+        loop {
+            let left = until.saturating_duration_since(wait::now());
+            if left.is_zero() {
+                self.socket.get_ref().tcp().set_read_timeout(Some(WITHIN))?;
+                return Ok(());
+            }
+            self.socket.get_ref().tcp().set_read_timeout(Some(left))?;
+            match self.socket.read() {
+                Ok(Message::Text(text)) => self.take(text.as_str())?,
+                Ok(Message::Close(frame)) => bail!(Closed::of(frame)),
+                Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Ok(_) => {}
                 Err(error) => return Err(error.into()),
             }
         }
@@ -260,7 +364,20 @@ impl Client {
 }
 
 impl Closed {
-    fn abrupt() -> Self {
+    fn of(frame: Option<CloseFrame>) -> Self {
+        let code = frame.as_ref().map_or(1005, |frame| frame.code.into());
+        Self { code, reason: frame.map(|frame| frame.reason.to_string()).unwrap_or_default() }
+    }
+
+    const fn abrupt() -> Self {
         Self { code: 1006, reason: String::new() }
     }
 }
+
+impl std::fmt::Display for Closed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "closed with {} {}", self.code, self.reason)
+    }
+}
+
+impl std::error::Error for Closed {}

@@ -2,6 +2,7 @@
 //! Nothing here is for production.
 
 use anyhow::{Context, Result};
+use jsonwebtoken::jwk::Jwk;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
@@ -84,6 +85,82 @@ pub fn hs256(secret: &str, claims: &Value) -> Result<String> {
     Ok(jsonwebtoken::encode(&Header::new(Algorithm::HS256), claims, &key)?)
 }
 
+/// Signs tokens with a private key whose public half a relay is given.
+pub struct Signer {
+    algorithm: Algorithm,
+    key: EncodingKey,
+}
+
+impl std::fmt::Debug for Signer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Signer").field("algorithm", &self.algorithm).finish_non_exhaustive()
+    }
+}
+
+impl Signer {
+    /// EdDSA.
+    pub fn ed25519() -> Result<Self> {
+        Self::new(Algorithm::EdDSA)
+    }
+
+    /// ES256.
+    pub fn p256() -> Result<Self> {
+        Self::new(Algorithm::ES256)
+    }
+
+    /// RS256 with 2048 bits.
+    pub fn rsa() -> Result<Self> {
+        Self::new(Algorithm::RS256)
+    }
+
+    /// A signer that claims to be this one and has another key.
+    pub fn forged(&self) -> Result<Self> {
+        Self::new(self.algorithm)
+    }
+
+    /// The algorithm's name, which is also the key's id.
+    pub fn name(&self) -> String {
+        format!("{:?}", self.algorithm)
+    }
+
+    /// A token with these claims.
+    pub fn sign(&self, claims: &Value) -> Result<String> {
+        let mut header = Header::new(self.algorithm);
+        header.kid = Some(self.name());
+        Ok(jsonwebtoken::encode(&header, claims, &self.key)?)
+    }
+
+    /// The public key.
+    pub fn jwk(&self) -> Result<Value> {
+        let mut jwk = Jwk::from_encoding_key(&self.key, self.algorithm)?;
+        jwk.common.key_id = Some(self.name());
+        Ok(serde_json::to_value(jwk)?)
+    }
+
+    fn new(algorithm: Algorithm) -> Result<Self> {
+        let key = match algorithm {
+            Algorithm::EdDSA => ed25519()?,
+            Algorithm::ES256 => EncodingKey::from_ec_pem(pem(&rcgen::PKCS_ECDSA_P256_SHA256)?.as_bytes())?,
+            Algorithm::RS256 => EncodingKey::from_rsa_pem(pem(&rcgen::PKCS_RSA_SHA256)?.as_bytes())?,
+            other => anyhow::bail!("no signer for {other:?}"),
+        };
+        Ok(Self { algorithm, key })
+    }
+}
+
+/// The first version of PKCS#8 (RFC 8410 §7), which holds the private key alone: token libraries tell keys by its length.
+fn ed25519() -> Result<EncodingKey> {
+    const HEAD: [u8; 16] = *b"\x30\x2e\x02\x01\x00\x30\x05\x06\x03\x2b\x65\x70\x04\x22\x04\x20";
+    const SEED: std::ops::Range<usize> = 16..48;
+    let whole = KeyPair::generate_for(&rcgen::PKCS_ED25519)?.serialize_der();
+    let seed = whole.get(SEED).context("an Ed25519 key is 32 bytes")?;
+    Ok(EncodingKey::from_ed_der(&[&HEAD, seed].concat()))
+}
+
+fn pem(kind: &'static SignatureAlgorithm) -> Result<String> {
+    Ok(KeyPair::generate_for(kind)?.serialize_pem())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -100,5 +177,17 @@ mod tests {
                 .chain
                 .starts_with("-----BEGIN CERTIFICATE-----")
         );
+    }
+
+    #[test]
+    fn every_signer_signs_and_has_a_public_half() {
+        for signer in [Signer::ed25519(), Signer::p256(), Signer::rsa()].map(Result::unwrap) {
+            let token = signer.sign(&serde_json::json!({ "sub": "ann" })).unwrap();
+            let jwk: Jwk = serde_json::from_value(signer.jwk().unwrap()).unwrap();
+            let key = jsonwebtoken::DecodingKey::from_jwk(&jwk).unwrap();
+            let mut rules = jsonwebtoken::Validation::new(signer.algorithm);
+            rules.required_spec_claims.clear();
+            jsonwebtoken::decode::<Value>(&token, &key, &rules).unwrap();
+        }
     }
 }

@@ -6,5 +6,6 @@ pub mod client;
 pub mod credentials;
 pub mod metrics;
 pub mod process;
+pub mod script;
 pub mod wait;
 pub mod world;

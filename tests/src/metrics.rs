@@ -6,6 +6,17 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
+/// Connections now, by `state`.
+pub const CONNECTIONS: &str = "headland_gateway_connections";
+/// Closes sent, by `code`.
+pub const CLOSES: &str = "headland_gateway_closes_total";
+/// Connections refused at the door, by `cause`.
+pub const REFUSED: &str = "headland_gateway_refused_total";
+/// TLS handshakes that resumed a session.
+pub const RESUMED: &str = "headland_gateway_handshakes_resumed_total";
+/// Bytes that clients have not taken yet.
+pub const BACKLOG: &str = "headland_gateway_backlog_bytes";
+
 /// How long an answer may take.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 

@@ -11,7 +11,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::wait;
 
-/// How long a program may take to end after SIGTERM.
+/// How long a program may take to end when asked.
 const STOP_WITHIN: Duration = Duration::from_secs(10);
 /// Lines of the log that errors show.
 const LAST_LINES: usize = 40;
@@ -117,7 +117,8 @@ impl Drop for Program {
     fn drop(&mut self) {
         if self.child.try_wait().ok().flatten().is_none() {
             let _ = self.signal(Signal::CONT);
-            let _ = self.signal(Signal::TERM);
+            // SIGTERM drains; SIGINT ends at once.
+            let _ = self.signal(Signal::INT);
             if self.ended(STOP_WITHIN).is_err() {
                 let _ = self.kill();
             }

@@ -2,7 +2,8 @@
 //! What a test sets is what it is about; everything else has a default.
 
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::io::ErrorKind;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -12,7 +13,7 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 use toml::Table;
 
-use crate::credentials::{Authority, hs256};
+use crate::credentials::{Authority, ServerCertificate, Signer, hs256};
 use crate::metrics::{self, Metrics};
 use crate::process::{self, Program};
 use crate::wait;
@@ -27,7 +28,8 @@ pub const SECRET: &str = "a secret of tests, long enough for HS256";
 pub struct Builder {
     relay: Table,
     gateway: Table,
-    listeners: usize,
+    jwks: Option<Value>,
+    certificates: Vec<(&'static str, Vec<&'static str>)>,
     programs: Option<PathBuf>,
 }
 
@@ -42,8 +44,8 @@ pub struct World {
     pub secure: SocketAddr,
     /// Where clients connect without.
     pub plain: SocketAddr,
-    /// Further listeners a test asked for; plain TCP addresses that its gateway overlay names as `{0}`, `{1}`, ...
-    pub further: Vec<SocketAddr>,
+    /// The same with TLS over IPv6, where the machine has it.
+    pub secure6: Option<SocketAddr>,
     /// Metrics and health.
     pub http: SocketAddr,
     /// Who signed the certificates.
@@ -54,7 +56,13 @@ pub struct World {
 
 impl Default for Builder {
     fn default() -> Self {
-        Self { relay: defaults(RELAY), gateway: Table::new(), listeners: 0, programs: None }
+        Self {
+            relay: defaults(RELAY),
+            gateway: Table::new(),
+            jwks: None,
+            certificates: Vec::new(),
+            programs: None,
+        }
     }
 }
 
@@ -66,17 +74,25 @@ impl Builder {
         self
     }
 
-    /// Lays TOML over the gateway's defaults. `listeners` replaces both default ones; `{0}`, `{1}`, .. stand for `further`.
+    /// Lays TOML over the gateway's defaults.
     #[must_use]
     pub fn gateway(mut self, text: &str) -> Self {
         merge(&mut self.gateway, defaults(text));
         self
     }
 
-    /// Asks for addresses of further listeners.
+    /// Gives the relay public keys of tokens.
     #[must_use]
-    pub const fn further(mut self, count: usize) -> Self {
-        self.listeners = count;
+    pub fn jwks(mut self, signers: &[Signer]) -> Self {
+        let keys: Vec<Value> = signers.iter().filter_map(|signer| signer.jwk().ok()).collect();
+        self.jwks = Some(json!({ "keys": keys }));
+        self.relay("[client.token]\njwks_file = \"{folder}/jwks.json\"\n")
+    }
+
+    /// Certificates instead of the default one: the file's name (`NAME.pem`, `NAME-key.pem`) and whom it is for.
+    #[must_use]
+    pub fn certificate(mut self, name: &'static str, names: &[&'static str]) -> Self {
+        self.certificates.push((name, names.to_vec()));
         self
     }
 
@@ -93,28 +109,32 @@ impl Builder {
         let folder = Folder::new()?;
         let authority = Authority::new()?;
         fs::write(folder.file("ca.pem"), authority.certificate())?;
-        let server = authority.server(&["localhost", "127.0.0.1", "::1"])?;
-        fs::write(folder.file("server.pem"), &server.chain)?;
-        fs::write(folder.file("server-key.pem"), &server.key)?;
-        let mut ports = ports(3 + self.listeners)?;
-        let further = ports.split_off(3);
-        let (secure, plain, http) = (ports[0], ports[1], ports[2]);
-        let mut relay = defaults(&format!("[http]\naddress = \"{http}\"\n{}", folder.fill(RELAY_FILES)));
-        merge(&mut relay, self.relay);
-        let listeners = format!(
-            "[[listeners]]\naddress = \"{secure}\"\ntls = true\n[[listeners]]\naddress = \"{plain}\"\ntls = false\n"
-        );
-        let mut gateway = defaults(&format!("{}{listeners}", folder.fill(GATEWAY_FILES)));
-        merge(&mut gateway, self.gateway);
-        let mut gateway = gateway.to_string();
-        for (index, address) in further.iter().enumerate() {
-            gateway = gateway.replace(&format!("{{{index}}}"), &address.to_string());
+        let mut certificates = String::new();
+        let usual = vec![("server", vec!["localhost", "127.0.0.1", "::1"])];
+        for (name, names) in if self.certificates.is_empty() { &usual } else { &self.certificates } {
+            install(&folder, name, &authority.server(names)?)?;
+            certificates.push_str(&format!(
+                "[[tls.certificates]]\ncertificate = \"{{folder}}/{name}.pem\"\nkey = \"{{folder}}/{name}-key.pem\"\n"
+            ));
         }
+        if let Some(jwks) = &self.jwks {
+            fs::write(folder.file("jwks.json"), jwks.to_string())?;
+        }
+        let (ports, secure6) = ports()?;
+        let [secure, plain, http] = ports;
+        let mut relay = defaults(&format!("{LINK}[http]\naddress = \"{http}\"\n{certificates}"));
+        merge(&mut relay, self.relay);
+        let listeners = [(Some(secure), true), (Some(plain), false), (secure6, true)];
+        let listeners = listeners.iter().filter_map(|(address, tls)| {
+            address.map(|address| format!("[[listeners]]\naddress = \"{address}\"\ntls = {tls}\n"))
+        });
+        let mut gateway = defaults(&format!("{LINK}{}", listeners.collect::<String>()));
+        merge(&mut gateway, self.gateway);
         fs::write(folder.file("relay.toml"), folder.fill(&relay.to_string()))?;
-        fs::write(folder.file("gateway.toml"), folder.fill(&gateway))?;
+        fs::write(folder.file("gateway.toml"), folder.fill(&gateway.to_string()))?;
         let relay = launch(&programs, &folder, "relay")?;
         let gateway = launch(&programs, &folder, "gateway")?;
-        let mut world = World { relay, gateway, secure, plain, further, http, authority, programs, folder };
+        let mut world = World { relay, gateway, secure, plain, secure6, http, authority, programs, folder };
         world.ready()?;
         Ok(world)
     }
@@ -156,6 +176,13 @@ impl World {
         hs256(SECRET, claims)
     }
 
+    /// Unix seconds now, as tokens count.
+    #[allow(clippy::disallowed_methods, reason = "real programs run in real time")]
+    pub fn unix(&self) -> u64 {
+        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        since.map_or(0, |time| time.as_secs())
+    }
+
     /// The relay's metrics now.
     pub fn metrics(&self) -> Result<Metrics> {
         Metrics::scrape(self.http)
@@ -182,12 +209,25 @@ impl World {
         self.ready()
     }
 
+    /// Kills the gateway as a crash would and starts it again.
+    pub fn restart_gateway(&mut self) -> Result<()> {
+        self.gateway.kill()?;
+        self.gateway = launch(&self.programs, &self.folder, "gateway")?;
+        self.ready()
+    }
+
     /// Lays TOML over the relay's file and tells it to read it again.
     pub fn reload_relay(&self, text: &str) -> Result<()> {
         let path = self.file("relay.toml");
         let mut table = defaults(&fs::read_to_string(&path)?);
         merge(&mut table, defaults(&self.folder.fill(text)));
         fs::write(&path, table.to_string())?;
+        self.relay.signal(Signal::HUP)
+    }
+
+    /// Puts another certificate in the place of one and tells the relay.
+    pub fn replace_certificate(&self, name: &str, made: &ServerCertificate) -> Result<()> {
+        install(&self.folder, name, made)?;
         self.relay.signal(Signal::HUP)
     }
 
@@ -215,14 +255,29 @@ impl World {
 fn launch(programs: &Path, folder: &Folder, name: &str) -> Result<Program> {
     let config = folder.file(&format!("{name}.toml")).display().to_string();
     let program = programs.join(format!("headland-{name}"));
-    Program::start(&program, &["--config", &config], folder.file(&format!("{name}.log")))
+    Program::start(&program, &["run", "--config", &config], folder.file(&format!("{name}.log")))
 }
 
-/// Addresses on the loopback that nobody listens on: taken from the system, all held at once, then given back.
-fn ports(count: usize) -> Result<Vec<SocketAddr>> {
-    let held: Result<Vec<TcpListener>, _> =
-        (0..count).map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0))).collect();
-    Ok(held?.iter().map(TcpListener::local_addr).collect::<Result<_, _>>()?)
+/// Puts a certificate where the relay's configuration says.
+fn install(folder: &Folder, name: &str, made: &ServerCertificate) -> Result<()> {
+    fs::write(folder.file(&format!("{name}-key.pem")), &made.key)?;
+    fs::write(folder.file(&format!("{name}.pem")), &made.chain)?;
+    Ok(())
+}
+
+/// Three addresses on the loopback that nobody listens on, taken from the system, all held at once and then given back; and the
+/// first port on the IPv6 loopback, where there is one.
+fn ports() -> Result<([SocketAddr; 3], Option<SocketAddr>)> {
+    let hold = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
+    loop {
+        let held = [hold()?, hold()?, hold()?];
+        let found = [held[0].local_addr()?, held[1].local_addr()?, held[2].local_addr()?];
+        match TcpListener::bind((Ipv6Addr::LOCALHOST, found[0].port())) {
+            Ok(sixth) => return Ok((found, Some(sixth.local_addr()?))),
+            Err(error) if error.kind() == ErrorKind::AddrInUse => {}
+            Err(_) => return Ok((found, None)),
+        }
+    }
 }
 
 fn defaults(text: &str) -> Table {
@@ -272,19 +327,7 @@ impl Drop for Folder {
     }
 }
 
-const RELAY_FILES: &str = r#"
-[link]
-path = "{folder}/relay.sock"
-
-[[tls]]
-certificate = "{folder}/server.pem"
-key = "{folder}/server-key.pem"
-"#;
-
-const GATEWAY_FILES: &str = r#"
-[link]
-path = "{folder}/relay.sock"
-"#;
+const LINK: &str = "[link]\npath = \"{folder}/relay.sock\"\n";
 
 /// Everything allowed where a test wants to see it work; `closed` for where it must not.
 const RELAY: &str = r#"
@@ -334,7 +377,7 @@ mod tests {
 
     #[test]
     fn addresses_are_distinct() {
-        let found = ports(5).unwrap();
-        assert!((1..5).all(|i| !found[..i].contains(&found[i])));
+        let (found, _) = ports().unwrap();
+        assert!((1..found.len()).all(|i| !found[..i].contains(&found[i])));
     }
 }

@@ -55,6 +55,8 @@ fn in_memory(count: usize) -> Result<(f64, Flights)> {
         .with_single_cert(chain, key)?;
     server.alpn_protocols = vec![b"http/1.1".to_vec()];
     server.ticketer = provider::Ticketer::new()?;
+    server.send_tls13_tickets = 1;
+    server.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
     let (server, client) = (Arc::new(server), client_config(authority.certificate())?);
     let mut took_us = Vec::with_capacity(count);
     let mut flights = Flights::default();

@@ -129,7 +129,8 @@ impl Programs {
 
     /// Asks every program to end, the last started first; insists when one does not.
     fn stop(&mut self) {
-        for signal in [Signal::TERM, Signal::KILL] {
+        // SIGTERM would drain; SIGINT ends at once.
+        for signal in [Signal::INT, Signal::KILL] {
             for program in self.running.iter().rev() {
                 let _ = kill_process(program.pid, signal);
             }

@@ -126,7 +126,7 @@ fn start(
 ) -> Result<Option<End>> {
     for (name, ready) in [("headland-relay", addresses.metrics), ("headland-gateway", addresses.secure)] {
         let file = place.file(&format!("{}.toml", name.trim_start_matches("headland-")));
-        let args = ["--config", file.to_str().context("the build folder's name is not UTF-8")?];
+        let args = ["run", "--config", file.to_str().context("the build folder's name is not UTF-8")?];
         running.start(name, &programs.join(name), &args, place.file(&format!("{name}.log")))?;
         let answers = || TcpStream::connect_timeout(&reach(ready), Duration::from_secs(1)).is_ok();
         if let Some(end) = running.until(&format!("{name} on {ready}"), READY_WITHIN, answers)? {

@@ -23,7 +23,7 @@ allow_anonymous_connect_without_token = true
 [client.token]
 hmac_secret_key = "{secret}"
 
-[[tls]]
+[[tls.certificates]]
 certificate = "{certificate}"
 key = "{key}"
 {namespaces}"#,

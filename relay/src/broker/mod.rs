@@ -1,0 +1,236 @@
+//! The local bus itself: messages of links in, frames for links out.
+//!
+//! Order contract of one link: publications of a channel in offset order, each once; an answer to `Subscribe` stands
+//! exactly between the publications that its position includes and those after it.
+
+mod answer;
+mod deliver;
+mod enter;
+mod sweep;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use wire::frame;
+use wire::link::{ToRelay, ToShard};
+use wire::settings::{Namespace, Settings};
+
+use crate::channels::Channels;
+use crate::limits::META_TTL_DEFAULT;
+use crate::outbound::Outbound;
+use crate::stream::{Epochs, Kept};
+use crate::{Counters, Levels, Limits, LinkId, Transmit};
+
+/// What the shell must do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Event {
+    /// A link that had nothing to write has something: call [`Broker::transmit`] until it says [`Transmit::Idle`].
+    Ready(LinkId),
+    /// The link is too far behind: close the connection and say so with [`Broker::link_closed`].
+    Close(LinkId),
+}
+
+/// The local bus. Times are durations since any one moment.
+#[derive(Debug)]
+pub struct Broker {
+    settings: Settings,
+    limits: Limits,
+    channels: Channels,
+    links: BTreeMap<LinkId, Outbound>,
+    /// Lost links whose members are still counted as present.
+    gone: BTreeMap<LinkId, sweep::Gone>,
+    cursor: sweep::Cursor,
+    events: VecDeque<Event>,
+    counters: Counters,
+    scratch: Vec<u8>,
+}
+
+impl Broker {
+    /// An empty bus. `seed` makes the epochs: take it from a random source.
+    pub fn new(settings: Settings, limits: Limits, seed: u64) -> Self {
+        Self {
+            settings,
+            limits,
+            channels: Channels::new(Epochs::new(seed)),
+            links: BTreeMap::new(),
+            gone: BTreeMap::new(),
+            cursor: sweep::Cursor::default(),
+            events: VecDeque::new(),
+            counters: Counters::default(),
+            scratch: Vec::new(),
+        }
+    }
+
+    /// Replaces namespaces and client options. What exists stays until its time is over.
+    pub fn configure(&mut self, settings: Settings) {
+        self.settings = settings;
+        self.check();
+    }
+
+    /// A shard has connected.
+    pub fn link_opened(&mut self, link: LinkId) {
+        debug_assert!(!self.gone.contains_key(&link), "a link's number is never used again");
+        self.links.insert(link, Outbound::new());
+        self.check();
+    }
+
+    /// A shard's connection is gone, whoever closed it. Its members stay present for the grace period.
+    pub fn link_closed(&mut self, now: Duration, link: LinkId) {
+        if self.links.remove(&link).is_some_and(|outbound| outbound.entered) {
+            let until = now.saturating_add(self.limits.presence_grace);
+            self.gone.insert(link, sweep::Gone::until(until));
+        }
+        self.check();
+    }
+
+    /// Takes one message from a link. A question is always answered on the same link.
+    ///
+    /// `Verify` is answered with "not available": no secret is known here, so the shell answers it before (with
+    /// [`Broker::answer`]). `Stats` is the shell's too and does nothing here.
+    pub fn receive(&mut self, now: Duration, link: LinkId, message: &ToRelay<'_>) {
+        if self.links.get(&link).is_none_or(Outbound::overflowed) {
+            return;
+        }
+        match *message {
+            ToRelay::Verify { request, .. } => {
+                self.fail(link, request, wire::code::NOT_AVAILABLE);
+            }
+            ToRelay::Subscribe { request, channel, recover } => {
+                self.subscribe(now, link, request, channel, recover);
+            }
+            ToRelay::Unsubscribe { channel } => self.unsubscribe(link, channel),
+            ToRelay::Enter { channel, info } => self.enter(now, link, channel, &info),
+            ToRelay::Leave { channel, client } => self.leave(link, channel, client),
+            ToRelay::Publish { request, channel, data, info } => {
+                self.publish(now, link, request, channel, data, info);
+            }
+            ToRelay::History { request, channel, since, limit, reverse } => {
+                self.history(now, link, &answer::HistoryQuestion { request, channel, since, limit, reverse });
+            }
+            ToRelay::Presence { request, channel } => self.presence(now, link, request, channel),
+            ToRelay::PresenceStats { request, channel } => self.presence_stats(now, link, request, channel),
+            ToRelay::Stats(_) => {}
+        }
+        self.check();
+    }
+
+    /// Queues an answer of the shell's own.
+    pub fn answer(&mut self, link: LinkId, message: &ToShard<'_>) {
+        let mut frame = std::mem::take(&mut self.scratch);
+        frame.clear();
+        match frame::encode(message, &mut frame) {
+            Ok(()) => self.queue_answer(link, &frame),
+            Err(_) => debug_assert!(false, "the shell's answers are small"),
+        }
+        self.scratch = frame;
+        self.check();
+    }
+
+    /// Lets time pass: call about ten times a second. Each call looks at a slice of the channels.
+    pub fn expire(&mut self, now: Duration) {
+        self.sweep(now);
+        self.check();
+    }
+
+    /// Replaces `out`, whose bytes have been written, with what waits for `link`.
+    pub fn transmit(&mut self, link: LinkId, out: &mut Vec<u8>) -> Transmit {
+        let Some(outbound) = self.links.get_mut(&link) else { return Transmit::Close };
+        if outbound.overflowed() {
+            return Transmit::Close;
+        }
+        outbound.written();
+        self.repair(link);
+        let Some(outbound) = self.links.get_mut(&link) else { return Transmit::Close };
+        let written = outbound.take(out);
+        self.check();
+        if written { Transmit::Write } else { Transmit::Idle }
+    }
+
+    /// Takes what the shell must do. Ask after each of the verbs above until `None`.
+    pub fn event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// Whether a link's answers fill its queue so that it is wise not to read more questions from it until it is drained.
+    pub fn congested(&self, link: LinkId) -> bool {
+        self.links.get(&link).is_some_and(|outbound| !outbound.has_room(0, &self.limits))
+    }
+
+    /// Totals since the start.
+    pub const fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    /// What there is now. Costs a walk over the links.
+    pub fn levels(&self) -> Levels {
+        let totals = self.channels.totals();
+        Levels {
+            links: self.links.len() as u64,
+            channels: self.channels.len() as u64,
+            history_publications: totals.history_publications as u64,
+            history_bytes: totals.history_bytes as u64,
+            members: totals.members as u64,
+            presence_bytes: totals.presence_bytes as u64,
+            queued_bytes: self.links.values().map(|link| link.queued() as u64).sum(),
+            gapped: self.links.values().map(|link| link.gaps.len() as u64).sum(),
+        }
+    }
+
+    /// Queues a frame that must arrive, or gives the link up.
+    fn queue_answer(&mut self, link: LinkId, frame: &[u8]) {
+        let Some(outbound) = self.links.get_mut(&link) else { return };
+        if !outbound.answer(frame, &self.limits) {
+            self.overflow(link);
+        }
+        self.announce(link);
+    }
+
+    fn overflow(&mut self, link: LinkId) {
+        let Some(outbound) = self.links.get_mut(&link) else { return };
+        if !outbound.overflowed() {
+            outbound.overflow();
+            self.counters.links_overflowed += 1;
+            self.events.push_back(Event::Close(link));
+        }
+    }
+
+    fn announce(&mut self, link: LinkId) {
+        if let Some(outbound) = self.links.get_mut(&link)
+            && !outbound.overflowed()
+            && outbound.announce()
+        {
+            self.events.push_back(Event::Ready(link));
+        }
+    }
+
+    /// What the channel's namespace keeps in history; `None` when it keeps none.
+    fn kept(namespace: &Namespace) -> Option<Kept> {
+        namespace.has_history().then(|| Kept {
+            size: namespace.history_size as usize,
+            ttl: Duration::from_millis(namespace.history_ttl_ms),
+            meta_ttl: match namespace.history_meta_ttl_ms {
+                0 => META_TTL_DEFAULT,
+                meta_ttl_ms => Duration::from_millis(meta_ttl_ms),
+            },
+        })
+    }
+
+    /// The sweep of debug builds. Whole only while there are few channels: tests of size must not become quadratic.
+    fn check(&self) {
+        if cfg!(debug_assertions) {
+            if self.channels.len() <= 64 {
+                self.channels.check();
+            }
+            let limits = &self.limits;
+            assert!(self.channels.totals().history_bytes <= limits.history_bytes, "history is bounded");
+            assert!(self.channels.totals().presence_bytes <= limits.presence_bytes, "presence is bounded");
+            assert!(self.channels.len() <= limits.channels, "channels are bounded");
+            for link in self.links.values() {
+                assert!(link.queued() <= limits.link_bytes, "a link's queue is bounded");
+            }
+        }
+    }
+}

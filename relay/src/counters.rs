@@ -1,0 +1,59 @@
+//! What the bus counts.
+
+/// Totals since the start.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Counters {
+    /// Publications taken.
+    pub publications: u64,
+    /// Publications queued for links (one for each link that wanted one).
+    pub deliveries: u64,
+    /// Publications of channels without history that a link's full queue lost.
+    pub lost: u64,
+    /// Join and leave events that a link's full queue lost.
+    pub lost_events: u64,
+    /// Channels marked as gapped for a link.
+    pub gaps: u64,
+    /// Gaps closed from history.
+    pub repairs: u64,
+    /// Gaps that history could not close: the shard was told.
+    pub insufficient: u64,
+    /// Recoveries asked for and given.
+    pub recovered: u64,
+    /// Recoveries asked for and not possible.
+    pub unrecovered: u64,
+    /// Joins announced.
+    pub joins: u64,
+    /// Leaves announced.
+    pub leaves: u64,
+    /// Clients not entered for want of room.
+    pub members_refused: u64,
+    /// Channels that lost their publications to the bound on history.
+    pub history_evicted: u64,
+    /// Streams forgotten for want of room for channels.
+    pub streams_forgotten: u64,
+    /// Commands refused because no further channel fits.
+    pub channels_refused: u64,
+    /// Links closed because their answers did not fit.
+    pub links_overflowed: u64,
+}
+
+/// What there is now.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Levels {
+    /// Links to shards.
+    pub links: u64,
+    /// Channels known.
+    pub channels: u64,
+    /// Publications in history.
+    pub history_publications: u64,
+    /// Bytes of them.
+    pub history_bytes: u64,
+    /// Clients present, by channel.
+    pub members: u64,
+    /// Bytes of them.
+    pub presence_bytes: u64,
+    /// Bytes waiting for links.
+    pub queued_bytes: u64,
+    /// Channels gapped for some link.
+    pub gapped: u64,
+}

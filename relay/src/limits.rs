@@ -1,0 +1,61 @@
+//! Bounds of the local bus. Each table, queue and pass names its bound here.
+
+use std::time::Duration;
+
+use wire::limits::{FRAME_BYTES_MAX, LINK_TO_SHARD_BYTES_MAX, RECOVERY_BYTES_MAX};
+
+/// Channels that one tick's sweep looks at, at least.
+pub(crate) const SWEEP_CHANNELS_MIN: usize = 1024;
+/// A whole sweep takes at most this many ticks, however many channels there are.
+pub(crate) const SWEEP_TICKS_MAX: usize = 100;
+/// Gapped channels remembered for one link; past it the link is closed and its shard starts afresh.
+pub(crate) const GAPS_MAX: usize = 65_536;
+/// One publication's frame, so that at least two fit a recovery.
+pub(crate) const PUBLICATION_BYTES_MAX: usize = RECOVERY_BYTES_MAX / 2;
+/// What one stored publication costs beyond its bytes.
+pub(crate) const PUBLICATION_OVERHEAD_BYTES: usize = 16;
+/// What one present client costs beyond its texts.
+pub(crate) const MEMBER_OVERHEAD_BYTES: usize = 144;
+/// Offset and epoch outlive the publications by this long where a namespace does not say.
+pub(crate) const META_TTL_DEFAULT: Duration = Duration::from_secs(720 * 3600);
+/// An empty queue's buffer above this is given back.
+pub(crate) const QUEUE_KEEP_BYTES: usize = 256 * 1024;
+
+/// The bounds that an operator chooses.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Limits {
+    /// Channels known at once: wanted by a shard, kept in history or with somebody present. Past it, the streams that have
+    /// not been used for longest are forgotten (they begin again with another epoch), and when none can be, new channels
+    /// are refused with "limit exceeded".
+    pub channels: usize,
+    /// Bytes of all history. Past it, the channels that have not been published to for longest lose their publications.
+    pub history_bytes: usize,
+    /// Bytes of all presence. Past it, nobody new is entered.
+    pub presence_bytes: usize,
+    /// Clients present in one channel. Past it, nobody new is entered.
+    pub presence_per_channel: usize,
+    /// How long those who came through a link stay present after it is lost.
+    pub presence_grace: Duration,
+    /// Bytes waiting for one link past which publications are left out and the channel is marked as gapped.
+    pub link_publications_bytes: usize,
+    /// Bytes waiting for one link past which it is closed.
+    pub link_bytes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            channels: 2_000_000,
+            history_bytes: 512 * 1024 * 1024,
+            presence_bytes: 512 * 1024 * 1024,
+            presence_per_channel: 100_000,
+            presence_grace: Duration::from_secs(10),
+            link_publications_bytes: LINK_TO_SHARD_BYTES_MAX,
+            link_bytes: 2 * LINK_TO_SHARD_BYTES_MAX,
+        }
+    }
+}
+
+const _: () = assert!(PUBLICATION_BYTES_MAX < FRAME_BYTES_MAX);
+const _: () = assert!(PUBLICATION_BYTES_MAX * 2 <= RECOVERY_BYTES_MAX);
+const _: () = assert!(FRAME_BYTES_MAX < LINK_TO_SHARD_BYTES_MAX);

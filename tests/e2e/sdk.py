@@ -1,0 +1,112 @@
+"""The unmodified PyPI SDK against a real edge, one scenario per run: `python sdk.py SCENARIO`."""
+
+import asyncio
+import os
+import ssl
+import sys
+
+import jwt_hs256
+from centrifuge import Client, ReplyError, SubscriptionEventHandler
+
+URL = os.environ["HEADLAND_URL"]
+WITHIN = 15
+
+
+class Heard(SubscriptionEventHandler):
+    """Everything a subscription says, as queues."""
+
+    def __init__(self):
+        self.publications, self.joins, self.leaves, self.subscribed = (asyncio.Queue() for _ in range(4))
+
+    async def on_publication(self, ctx):
+        await self.publications.put(ctx.pub)
+
+    async def on_join(self, ctx):
+        await self.joins.put(ctx.info)
+
+    async def on_leave(self, ctx):
+        await self.leaves.put(ctx.info)
+
+    async def on_subscribed(self, ctx):
+        await self.subscribed.put(ctx)
+
+
+async def soon(awaitable):
+    return await asyncio.wait_for(awaitable, WITHIN)
+
+
+async def connected(user):
+    context = ssl.create_default_context(cafile=os.environ["HEADLAND_CA"]) if URL.startswith("wss:") else None
+    client = Client(URL, token=jwt_hs256.token({"sub": user}), ssl_context=context, min_reconnect_delay=0.05, proxy=None)
+    await client.connect()
+    await soon(client.ready())
+    return client
+
+
+async def subscribed(client, channel):
+    heard = Heard()
+    room = client.new_subscription(channel, events=heard)
+    await room.subscribe()
+    await soon(room.ready())
+    await soon(heard.subscribed.get())
+    return room, heard
+
+
+async def chats_and_sees_who_is_there():
+    ann, bob = await connected("ann"), await connected("bob")
+    hers, heard = await subscribed(ann, "chat:python")
+    his, _ = await subscribed(bob, "chat:python")
+    while (await soon(heard.joins.get())).user != "bob":
+        pass
+    for number in range(50):
+        await soon(his.publish({"number": number}))
+    got = [await soon(heard.publications.get()) for _ in range(50)]
+    assert [pub.data["number"] for pub in got] == list(range(50)), got
+    assert [pub.offset for pub in got] == list(range(1, 51)), got
+    assert got[0].info.user == "bob", got[0]
+    present = await soon(hers.presence())
+    assert sorted(info.user for info in present.clients.values()) == ["ann", "bob"], present
+    stats = await soon(hers.presence_stats())
+    assert (stats.num_clients, stats.num_users) == (2, 2), stats
+    page = await soon(hers.history(limit=3, reverse=True))
+    assert [pub.data["number"] for pub in page.publications] == [49, 48, 47], page
+    await bob.disconnect()
+    assert (await soon(heard.leaves.get())).user == "bob"
+    await ann.disconnect()
+
+
+async def recovers_what_it_missed():
+    ann, bob = await connected("ann"), await connected("bob")
+    _, heard = await subscribed(ann, "chat:away")
+    his, _ = await subscribed(bob, "chat:away")
+    await soon(his.publish(1))
+    assert (await soon(heard.publications.get())).data == 1
+    await ann.disconnect()
+    for number in range(2, 20):
+        await soon(his.publish(number))
+    await ann.connect()
+    context = await soon(heard.subscribed.get())
+    assert context.was_recovering and context.recovered, context
+    got = [(await soon(heard.publications.get())).data for _ in range(18)]
+    assert got == list(range(2, 20)), got
+    await ann.disconnect()
+    await bob.disconnect()
+
+
+async def errors_are_the_protocols_own():
+    ann = await connected("ann")
+    for call, codes in [
+        (ann.rpc("anything", {}), (108,)),
+        (ann.publish("closed:room", {}), (103,)),
+        (ann.publish("nowhere:room", {}), (102,)),
+    ]:
+        try:
+            await soon(call)
+        except ReplyError as error:
+            assert error.code in codes, error
+        else:
+            raise AssertionError("it was allowed")
+    await ann.disconnect()
+
+
+asyncio.run(globals()[sys.argv[1]]())

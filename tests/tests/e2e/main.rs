@@ -1,0 +1,11 @@
+//! The whole edge as its users meet it: real programs as child processes, unmodified clients, real sockets.
+//! Each test has a world of its own.
+#![forbid(unsafe_code)]
+
+mod channels;
+mod door;
+mod loss;
+mod sdk;
+mod session;
+mod slow;
+mod tls;

@@ -1,0 +1,112 @@
+//! Unmodified clients from their registries: npm `centrifuge`, PyPI `centrifuge-python` and `websockets`.
+//! The scenarios are in `tests/e2e`; the tests here give each its world.
+
+use tests::script::{self, Script};
+use tests::world::{Builder, World};
+
+/// Worlds in which scenarios run against the TLS listener.
+macro_rules! over_tls {
+    ($file:literal, $world:expr, $($name:ident)*) => {$(
+        #[test]
+        fn $name() {
+            let world = $world.start().unwrap();
+            script::run(&world, $file, stringify!($name), &world.wss()).unwrap();
+        }
+    )*};
+}
+
+fn usual() -> Builder {
+    World::builder()
+}
+
+fn open_to_anybody() -> Builder {
+    let channel = "allow_subscribe_for_client = true\nallow_subscribe_for_anonymous = true\n";
+    let namespaces = format!("[[channel.namespaces]]\nname = \"open\"\n{channel}");
+    usual().relay(&format!("[client]\nallow_anonymous_connect_without_token = true\n{namespaces}"))
+}
+
+fn quick_pings() -> Builder {
+    usual().relay("[client]\nping_interval = \"1s\"\npong_timeout = \"500ms\"\n")
+}
+
+mod npm {
+    use super::*;
+
+    over_tls! { "sdk.mjs", usual(),
+        connects_with_a_token
+        a_wrong_token_ends_the_session_for_good
+        an_expired_token_is_replaced
+        a_token_about_to_expire_is_refreshed_in_the_same_session
+        a_refused_refresh_ends_the_session
+        nobody_without_a_token_where_that_is_off
+        two_tabs_chat
+        history_is_paged_forwards_and_backwards
+        what_was_missed_is_recovered_after_leaving
+        what_was_missed_is_recovered_after_the_wire_was_cut
+        what_history_has_forgotten_is_told_and_not_recovered
+        unsubscribed_means_silence
+        rpc_is_not_available_and_send_is_silent
+        what_is_not_allowed_is_refused_for_good
+        many_commands_in_one_frame
+        a_subscription_too_many_is_refused
+        large_messages_pass_and_larger_ones_end_the_session
+        order_holds_under_load
+    }
+    over_tls! { "sdk.mjs", open_to_anybody(), anybody_without_a_token_where_that_is_on }
+    over_tls! { "sdk.mjs", quick_pings(), pings_are_answered_by_the_sdk }
+
+    #[test]
+    fn two_tabs_chat_without_tls() {
+        let world = World::start().unwrap();
+        script::run(&world, "sdk.mjs", "two_tabs_chat", &world.ws()).unwrap();
+    }
+
+    #[test]
+    fn a_lost_relay_is_a_pause() {
+        // The namespace's history goes with the relay, so recovery is off: what is tested is that nobody is disconnected.
+        let mut world = usual().start().unwrap();
+        let mut script = Script::start(&world, "sdk.mjs", "a_lost_relay_is_a_pause", &world.wss()).unwrap();
+        script.hear("kill").unwrap();
+        world.kill_relay().unwrap();
+        script.say("killed").unwrap();
+        script.hear("start").unwrap();
+        world.restart_relay().unwrap();
+        script.say("started").unwrap();
+        script.end().unwrap();
+    }
+
+    #[test]
+    fn a_lost_gateway_is_a_reconnect() {
+        let mut world = usual().start().unwrap();
+        let mut script =
+            Script::start(&world, "sdk.mjs", "a_lost_gateway_is_a_reconnect", &world.wss()).unwrap();
+        script.hear("restart").unwrap();
+        world.restart_gateway().unwrap();
+        script.say("restarted").unwrap();
+        script.end().unwrap();
+    }
+}
+
+mod pypi_sdk {
+    use super::*;
+
+    over_tls! { "sdk.py", usual(),
+        chats_and_sees_who_is_there
+        recovers_what_it_missed
+        errors_are_the_protocols_own
+    }
+}
+
+mod pypi_websockets {
+    use super::*;
+
+    over_tls! { "frames.py", usual(),
+        fragments_and_control_frames_in_between
+        a_ping_of_125_bytes_comes_back
+        no_extension_is_agreed_when_one_is_offered
+        the_json_subprotocol_is_agreed
+        many_commands_in_one_frame_are_answered_in_order
+        binary_frames_are_refused_by_the_protocols_code
+        text_that_is_not_utf8_ends_with_1007
+    }
+}
