@@ -1,13 +1,19 @@
 //! Measuring: what can be measured, how often, against which targets, and how results are written.
 
+mod fanout;
 mod handshake;
+mod hold;
+mod load;
 mod machine;
+mod memory;
 mod report;
+mod sends;
 mod wire_calls;
 
 use anyhow::Result;
 
 pub use report::{Figure, Target, measure};
+pub use sends::drain;
 
 /// What a bench is run with.
 #[derive(Clone, Debug, clap::Args)]
@@ -37,12 +43,33 @@ pub struct Bench {
 }
 
 /// Everything that can be measured.
-pub const BENCHES: &[Bench] = &[Bench {
-    name: "handshake",
-    about: "server CPU per full TLS 1.3 handshake, next to the same in memory plus bare system calls",
-    runs: 5,
-    run: handshake::run,
-}];
+pub const BENCHES: &[Bench] = &[
+    Bench {
+        name: "memory",
+        about: "user-space bytes per idle, authenticated connection with one subscription",
+        runs: 3,
+        run: memory::run,
+    },
+    Bench {
+        name: "handshake",
+        about: "server CPU per full TLS 1.3 handshake, next to the same in memory plus bare system calls",
+        runs: 5,
+        run: handshake::run,
+    },
+    Bench {
+        name: "fanout",
+        about: "deliveries per CPU-second to TLS subscribers of one channel, next to a bare loop of send",
+        runs: 5,
+        run: fanout::run,
+    },
+    Bench { name: "idle", about: "CPU per 100,000 connections with 25 s pings", runs: 3, run: hold::idle },
+    Bench {
+        name: "hold",
+        about: "many TLS connections for a minute: none lost, every one reached at the end",
+        runs: 1,
+        run: hold::hold,
+    },
+];
 
 /// The middle of some values (the mean of the two middle ones).
 pub fn median(values: &[f64]) -> f64 {

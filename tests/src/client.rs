@@ -322,6 +322,14 @@ impl Client {
         }
     }
 
+    /// The same, also when it has already been taken apart: the message again as it stood in its frame.
+    pub fn last_frame_with(&mut self, wanted: &str) -> Result<String> {
+        match self.inbox.iter().map(Value::to_string).find(|text| text.contains(wanted)) {
+            Some(text) => Ok(text),
+            None => self.text_with(wanted),
+        }
+    }
+
     /// Lets time pass, answering pings and keeping what else arrives.
     pub fn idle(&mut self, time: Duration) -> Result<()> {
         let until = wait::now() + time;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
-use tests::bench::{BENCHES, Options, measure};
+use tests::bench::{BENCHES, Options, drain, measure};
 
 #[derive(Parser)]
 struct Args {
@@ -14,12 +14,18 @@ struct Args {
     /// Also write the result here.
     #[arg(long)]
     json: Option<PathBuf>,
+    /// Be the other end of a bare loop of `send`.
+    #[arg(long, hide = true)]
+    drain: Option<String>,
     #[command(flatten)]
     options: Options,
 }
 
 fn main() -> ExitCode {
     let args = Args::parse();
+    if let Some(spec) = &args.drain {
+        return drain(spec).map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS);
+    }
     let Some(name) = args.name else {
         BENCHES.iter().for_each(|bench| println!("{:12} {}", bench.name, bench.about));
         return ExitCode::SUCCESS;

@@ -1,0 +1,146 @@
+//! What a fan-out costs at least: a bare loop of `send` of the same bytes to as many plain sockets, which another process drains the
+//! way the load generator drains its own.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use mio::{Events, Interest, Poll, Token};
+
+use super::handshake::connect;
+use crate::{process, wait};
+
+/// What the drain sleeps before it waits for more, like the load generator at full speed.
+const NAP: Duration = Duration::from_millis(2);
+/// Threads of the drain, like the load generator's.
+const THREADS: usize = 2;
+
+/// Deliveries per CPU-second of the sending thread, one message in flight, over so much time.
+pub(super) fn per_cpu_second(sockets: usize, bytes: usize, time: Duration) -> Result<f64> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    let mut drain = Drain::start(listener.local_addr()?, sockets, bytes)?;
+    let (mut control, _) = listener.accept()?;
+    let mut readers = Vec::with_capacity(sockets);
+    for _ in 0..sockets {
+        let (reader, _) = listener.accept()?;
+        reader.set_nonblocking(true)?;
+        reader.set_nodelay(true)?;
+        readers.push(reader);
+    }
+    let message = vec![0x17; bytes];
+    let mut all_have_it = [0];
+    let mut round = |readers: &mut [TcpStream]| -> Result<()> {
+        for reader in readers {
+            let sent = reader.write(&message).context("a drained socket takes a message")?;
+            ensure!(sent == message.len(), "a drained socket took {sent} of {} bytes", message.len());
+        }
+        Ok(control.read_exact(&mut all_have_it)?)
+    };
+    for _ in 0..5 {
+        round(&mut readers)?;
+    }
+    let (started, before) = (wait::now(), process::thread_cpu()?);
+    let mut deliveries = 0;
+    while started.elapsed() < time {
+        round(&mut readers)?;
+        deliveries += sockets;
+    }
+    let cpu = process::thread_cpu()? - before;
+    drain.end()?;
+    Ok(deliveries as f64 / cpu.as_secs_f64())
+}
+
+/// The draining process: this program again, with an option that nobody types.
+struct Drain(Child);
+
+impl Drain {
+    fn start(address: SocketAddr, sockets: usize, bytes: usize) -> Result<Self> {
+        let mut command = Command::new(std::env::current_exe()?);
+        command.arg("--drain").arg(format!("{address},{sockets},{bytes}")).stdin(Stdio::null());
+        Ok(Self(command.spawn().context("the draining process does not start")?))
+    }
+
+    fn end(&mut self) -> Result<()> {
+        self.0.kill()?;
+        self.0.wait()?;
+        Ok(())
+    }
+}
+
+impl Drop for Drain {
+    fn drop(&mut self) {
+        let _ = self.end();
+    }
+}
+
+/// Connects, drains, and reports each time that all sockets together have had another message; ends when killed.
+pub fn drain(spec: &str) -> Result<()> {
+    let mut parts = spec.split(',');
+    let mut part = || parts.next().context("ADDRESS,SOCKETS,BYTES");
+    let (address, sockets, bytes): (SocketAddr, usize, u64) =
+        (part()?.parse()?, part()?.parse()?, part()?.parse()?);
+    let control = TcpStream::connect(address)?;
+    control.set_nodelay(true)?;
+    let whole = bytes * sockets as u64;
+    let received = Arc::new(AtomicU64::new(0));
+    let mut threads = Vec::new();
+    for number in 0..THREADS {
+        let share = sockets / THREADS + usize::from(number < sockets % THREADS);
+        let streams = (0..share).map(|i| connect(address, i % 16)).collect::<Result<Vec<_>>>()?;
+        let (received, control) = (Arc::clone(&received), control.try_clone()?);
+        threads.push(thread::spawn(move || drain_some(streams, &received, whole, control)));
+    }
+    for thread in threads {
+        thread.join().map_err(|_| anyhow::anyhow!("a draining thread panicked"))??;
+    }
+    Ok(())
+}
+
+fn drain_some(
+    streams: Vec<TcpStream>,
+    received: &AtomicU64,
+    whole: u64,
+    mut control: TcpStream,
+) -> Result<()> {
+    let mut poll = Poll::new()?;
+    let mut streams = streams
+        .into_iter()
+        .map(|stream| {
+            stream.set_nonblocking(true)?;
+            Ok(mio::net::TcpStream::from_std(stream))
+        })
+        .collect::<Result<Vec<_>>>()?;
+    for (index, stream) in streams.iter_mut().enumerate() {
+        poll.registry().register(stream, Token(index), Interest::READABLE)?;
+    }
+    let mut events = Events::with_capacity(1024);
+    let mut scratch = vec![0; 256 * 1024];
+    loop {
+        wait::pause(NAP);
+        poll.poll(&mut events, None)?;
+        for event in &events {
+            let Some(stream) = streams.get_mut(event.token().0) else { continue };
+            loop {
+                match stream.read(&mut scratch) {
+                    Ok(0) => return Ok(()),
+                    Ok(read) => {
+                        let before = received.fetch_add(read as u64, Ordering::Relaxed);
+                        if (before + read as u64) / whole > before / whole {
+                            control.write_all(&[1])?;
+                        }
+                        if read < scratch.len() {
+                            break;
+                        }
+                    }
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                    Err(error) => return Err(error.into()),
+                }
+            }
+        }
+    }
+}
