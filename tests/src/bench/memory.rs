@@ -32,9 +32,9 @@ fn slopes(levels: [usize; 3], secure: bool, channel: &str) -> Result<(f64, f64)>
         World::builder().gateway(&format!("[limits]\nconnections = {}\n", levels[2] + 1_000)).start()?;
     let count = levels[2].to_string();
     let steps = levels.map(|level| level.to_string()).join(",");
-    let args = ["-n", &count, "--steps", &steps, "--subscribe", channel, "--seconds", "1"];
+    let args = ["-n", &count, "--steps", &steps, "--subscribe", channel, "--settle", "5", "--seconds", "1"];
     let load = Load::run(&world, "idle", secure, &args)?;
-    let at = |level: usize| load.figure(&format!("server memory at {level}"));
+    let at = |level: usize| load.figure(&format!("server private bytes at {level} connections"));
     let slope = |from: usize, to: usize| Ok::<_, anyhow::Error>((at(to)? - at(from)?) / (to - from) as f64);
     Ok((slope(levels[0], levels[1])?, slope(levels[0], levels[2])?))
 }

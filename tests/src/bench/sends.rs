@@ -17,13 +17,19 @@ use crate::{process, wait};
 
 /// What the drain sleeps before it waits for more, like the load generator at full speed.
 const NAP: Duration = Duration::from_millis(2);
-/// Threads of the drain, like the load generator's.
-const THREADS: usize = 2;
+/// Threads of the drain, and of the load generator that it is compared with.
+pub(super) const THREADS: usize = 1;
 
 /// Deliveries per CPU-second of the sending thread, one message in flight, over so much time.
 pub(super) fn per_cpu_second(sockets: usize, bytes: usize, time: Duration) -> Result<f64> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     let mut drain = Drain::start(listener.local_addr()?, sockets, bytes)?;
+    let rate = send(&listener, sockets, bytes, time)?;
+    drain.end()?;
+    Ok(rate)
+}
+
+fn send(listener: &TcpListener, sockets: usize, bytes: usize, time: Duration) -> Result<f64> {
     let (mut control, _) = listener.accept()?;
     let mut readers = Vec::with_capacity(sockets);
     for _ in 0..sockets {
@@ -51,7 +57,6 @@ pub(super) fn per_cpu_second(sockets: usize, bytes: usize, time: Duration) -> Re
         deliveries += sockets;
     }
     let cpu = process::thread_cpu()? - before;
-    drain.end()?;
     Ok(deliveries as f64 / cpu.as_secs_f64())
 }
 
@@ -142,5 +147,18 @@ fn drain_some(
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_message_is_sent_and_drained() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let address = listener.local_addr().unwrap();
+        thread::spawn(move || drain(&format!("{address},50,180")));
+        assert!(send(&listener, 50, 180, Duration::from_millis(50)).unwrap() > 0.0);
     }
 }
