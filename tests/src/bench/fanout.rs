@@ -23,9 +23,8 @@ pub(super) fn run(options: &Options) -> Result<Vec<Figure>> {
     let bytes = message_bytes(&world)?;
     let bare = sends::per_cpu_second(subscribers, bytes, Duration::from_secs(seconds))?;
     let (count, time, payload) = (subscribers.to_string(), seconds.to_string(), PAYLOAD_BYTES.to_string());
-    let threads = sends::THREADS.to_string();
     let fanout = |in_flight: &str| {
-        let shape = ["-n", &count, "--threads", &threads, "--payload", &payload, "--seconds", &time];
+        let shape = ["-n", &count, "--threads", "1", "--payload", &payload, "--seconds", &time];
         let args = [shape.as_slice(), &["--in-flight", in_flight]].concat();
         Load::run(&world, "fanout", true, &args)
     };

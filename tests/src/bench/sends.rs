@@ -4,9 +4,6 @@
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -17,8 +14,6 @@ use crate::{process, wait};
 
 /// What the drain sleeps before it waits for more, like the load generator at full speed.
 const NAP: Duration = Duration::from_millis(2);
-/// Threads of the drain, and of the load generator that it is compared with.
-pub(super) const THREADS: usize = 1;
 
 /// Deliveries per CPU-second of the sending thread, one message in flight, over so much time.
 pub(super) fn per_cpu_second(sockets: usize, bytes: usize, time: Duration) -> Result<f64> {
@@ -83,75 +78,64 @@ impl Drop for Drain {
     }
 }
 
-/// Connects, drains, and reports each time that all sockets together have had another message; ends when killed.
+/// Connects, drains, and reports each time that all sockets together have had another message; ends when killed. One thread, like
+/// the load generator that it is compared with.
 pub fn drain(spec: &str) -> Result<()> {
     let mut parts = spec.split(',');
     let mut part = || parts.next().context("ADDRESS,SOCKETS,BYTES");
     let (address, sockets, bytes): (SocketAddr, usize, u64) =
         (part()?.parse()?, part()?.parse()?, part()?.parse()?);
-    let control = TcpStream::connect(address)?;
+    let mut control = TcpStream::connect(address)?;
     control.set_nodelay(true)?;
-    let whole = bytes * sockets as u64;
-    let received = Arc::new(AtomicU64::new(0));
-    let mut threads = Vec::new();
-    for number in 0..THREADS {
-        let share = sockets / THREADS + usize::from(number < sockets % THREADS);
-        let streams = (0..share).map(|i| connect(address, i % 16)).collect::<Result<Vec<_>>>()?;
-        let (received, control) = (Arc::clone(&received), control.try_clone()?);
-        threads.push(thread::spawn(move || drain_some(streams, &received, whole, control)));
-    }
-    for thread in threads {
-        thread.join().map_err(|_| anyhow::anyhow!("a draining thread panicked"))??;
-    }
-    Ok(())
-}
-
-fn drain_some(
-    streams: Vec<TcpStream>,
-    received: &AtomicU64,
-    whole: u64,
-    mut control: TcpStream,
-) -> Result<()> {
     let mut poll = Poll::new()?;
-    let mut streams = streams
-        .into_iter()
-        .map(|stream| {
-            stream.set_nonblocking(true)?;
-            Ok(mio::net::TcpStream::from_std(stream))
-        })
-        .collect::<Result<Vec<_>>>()?;
-    for (index, stream) in streams.iter_mut().enumerate() {
-        poll.registry().register(stream, Token(index), Interest::READABLE)?;
+    let mut streams = Vec::with_capacity(sockets);
+    for index in 0..sockets {
+        let stream = connect(address, index % 16)?;
+        stream.set_nonblocking(true)?;
+        let mut stream = mio::net::TcpStream::from_std(stream);
+        poll.registry().register(&mut stream, Token(index), Interest::READABLE)?;
+        streams.push(stream);
     }
     let mut events = Events::with_capacity(1024);
     let mut scratch = vec![0; 256 * 1024];
+    let mut owed = bytes * sockets as u64;
     loop {
         wait::pause(NAP);
         poll.poll(&mut events, None)?;
         for event in &events {
             let Some(stream) = streams.get_mut(event.token().0) else { continue };
-            loop {
-                match stream.read(&mut scratch) {
-                    Ok(0) => return Ok(()),
-                    Ok(read) => {
-                        let before = received.fetch_add(read as u64, Ordering::Relaxed);
-                        if (before + read as u64) / whole > before / whole {
-                            control.write_all(&[1])?;
-                        }
-                        if read < scratch.len() {
-                            break;
-                        }
-                    }
-                    Err(error) if error.kind() == ErrorKind::WouldBlock => break,
-                    Err(error) => return Err(error.into()),
+            let Some(read) = take(stream, &mut scratch)? else { return Ok(()) };
+            owed = owed.checked_sub(read as u64).context("more came than was owed")?;
+        }
+        if owed == 0 {
+            control.write_all(&[1])?;
+            owed = bytes * sockets as u64;
+        }
+    }
+}
+
+/// Reads what is there; `None` at the end.
+fn take(stream: &mut mio::net::TcpStream, scratch: &mut [u8]) -> Result<Option<usize>> {
+    let mut sum = 0;
+    loop {
+        match stream.read(scratch) {
+            Ok(0) => return Ok(None),
+            Ok(read) => {
+                sum += read;
+                if read < scratch.len() {
+                    return Ok(Some(sum));
                 }
             }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(Some(sum)),
+            Err(error) => return Err(error.into()),
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::thread;
+
     use super::*;
 
     #[test]
