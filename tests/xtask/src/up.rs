@@ -4,7 +4,7 @@ mod config;
 mod hints;
 
 use std::fs;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -48,21 +48,20 @@ impl Place {
     }
 }
 
-/// The addresses of one run.
+/// The addresses of one run. A listener's first address is the one that was asked for; the other is the same in IPv6, since
+/// `localhost` means both and clients differ in which they try.
 pub(crate) struct Addresses {
-    pub(crate) secure: SocketAddr,
-    pub(crate) plain: Option<SocketAddr>,
+    pub(crate) secure: Vec<SocketAddr>,
+    pub(crate) plain: Vec<SocketAddr>,
     pub(crate) metrics: SocketAddr,
 }
 
 pub(crate) fn run(args: &Args) -> Result<bool> {
     let addresses = Addresses {
-        secure: SocketAddr::new(args.bind, args.port),
-        plain: args.plain.map(|port| SocketAddr::new(args.bind, port)),
+        secure: listen(args.bind, args.port, "--port")?,
+        plain: args.plain.map_or(Ok(Vec::new()), |port| listen(args.bind, port, "--plain"))?,
         metrics: SocketAddr::from((Ipv4Addr::LOCALHOST, args.metrics)),
     };
-    free(addresses.secure, "--port")?;
-    addresses.plain.map_or(Ok(()), |address| free(address, "--plain"))?;
     free(addresses.metrics, "--metrics")?;
     println!("building the programs (release; the first time takes some minutes)");
     let build = ["build", "--release", "--package", "gateway", "--package", "agent", "--package", "tests"];
@@ -124,7 +123,7 @@ fn start(
     place: &Place,
     addresses: &Addresses,
 ) -> Result<Option<End>> {
-    for (name, ready) in [("headland-relay", addresses.metrics), ("headland-gateway", addresses.secure)] {
+    for (name, ready) in [("headland-relay", addresses.metrics), ("headland-gateway", addresses.secure[0])] {
         let file = place.file(&format!("{}.toml", name.trim_start_matches("headland-")));
         let args = ["run", "--config", file.to_str().context("the build folder's name is not UTF-8")?];
         running.start(name, &programs.join(name), &args, place.file(&format!("{name}.log")))?;
@@ -140,10 +139,24 @@ fn start(
 fn reach(address: SocketAddr) -> SocketAddr {
     let ip = match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
-        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(std::net::Ipv6Addr::LOCALHOST),
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
         ip => ip,
     };
     SocketAddr::new(ip, address.port())
+}
+
+/// The address to listen on and its IPv6 sibling, where there is one and this machine has IPv6.
+fn listen(ip: IpAddr, port: u16, option: &str) -> Result<Vec<SocketAddr>> {
+    let asked = SocketAddr::new(ip, port);
+    free(asked, option)?;
+    let sibling = match ip {
+        IpAddr::V4(Ipv4Addr::LOCALHOST) => Some(Ipv6Addr::LOCALHOST),
+        IpAddr::V4(Ipv4Addr::UNSPECIFIED) => Some(Ipv6Addr::UNSPECIFIED),
+        _ => None,
+    };
+    // The loopback tells whether there is IPv6 at all; the wildcard may be kept from being tried beside its sibling.
+    let sibling = sibling.filter(|_| TcpListener::bind((Ipv6Addr::LOCALHOST, port)).is_ok());
+    Ok([Some(asked), sibling.map(|ip| SocketAddr::from((ip, port)))].into_iter().flatten().collect())
 }
 
 /// Refuses an address that cannot be listened on before anything is built, with what to do about it.

@@ -33,8 +33,9 @@ key = "{key}"
         namespaces = NAMESPACES,
     );
     let mut gateway = format!("# Made by `cargo xtask up`.\n[link]\npath = \"{socket}\"\n");
-    let listeners = [(Some(addresses.secure), true), (addresses.plain, false)];
-    for (address, tls) in listeners.iter().filter_map(|(address, tls)| address.map(|a| (a, tls))) {
+    let secure = addresses.secure.iter().map(|address| (address, true));
+    let plain = addresses.plain.iter().map(|address| (address, false));
+    for (address, tls) in secure.chain(plain) {
         gateway.push_str(&format!("\n[[listeners]]\naddress = \"{address}\"\ntls = {tls}\n"));
     }
     for (name, text) in [("relay.toml", relay), ("gateway.toml", gateway)] {

@@ -3,9 +3,9 @@
 use super::{Addresses, Place, reach};
 
 pub(super) fn text(place: &Place, addresses: &Addresses, token: &str) -> String {
-    let url = format!("wss://localhost:{}/connection/websocket", addresses.secure.port());
-    let plain = addresses.plain.map_or_else(String::new, |address| {
-        format!("\n  plain     ws://{}/connection/websocket", reach(address))
+    let url = format!("wss://localhost:{}/connection/websocket", addresses.secure[0].port());
+    let plain = addresses.plain.first().map_or_else(String::new, |address| {
+        format!("\n  plain     ws://{}/connection/websocket", reach(*address))
     });
     let authority = place.file("ca.pem").display().to_string();
     let metrics = addresses.metrics;
@@ -33,6 +33,6 @@ Browser:  the same without the two lines of `ws`, after importing the authority 
   await room.ready(); await room.publish({{ text: "hello" }});
 "#,
         files = place.folder.display(),
-        port = addresses.secure.port(),
+        port = addresses.secure[0].port(),
     )
 }
