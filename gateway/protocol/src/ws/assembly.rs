@@ -4,12 +4,7 @@
 
 use std::borrow::Cow;
 
-use super::{
-    Item, Violation,
-    head::Head,
-    limits::EMPTY_FRAGMENTS_MAX,
-    mask::{advanced, mask},
-};
+use super::{Item, Violation, head::Head, limits::EMPTY_FRAGMENTS_MAX, mask::Key};
 
 /// What there is of one incomplete message.
 #[derive(Debug)]
@@ -18,7 +13,7 @@ pub(super) struct Assembly {
     /// Payload bytes that the current frame still owes; 0 between frames.
     owed: usize,
     /// Turned so that its first byte masks the next payload byte.
-    key: Option<[u8; 4]>,
+    key: Option<Key>,
     /// The current frame is the message's last.
     is_final: bool,
     empty_fragments: u16,
@@ -66,8 +61,8 @@ impl Assembly {
         let bytes = self.owed.min(input.len());
         let payload = &mut input[..bytes];
         if let Some(key) = self.key {
-            mask(payload, key);
-            self.key = Some(advanced(key, bytes));
+            key.apply(payload);
+            self.key = Some(key.advanced(bytes));
         }
         match &mut self.body {
             Body::Text(text) => text.push(payload, limit)?,

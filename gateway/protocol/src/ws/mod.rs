@@ -66,19 +66,3 @@ impl From<Opcode> for OpCode {
         }
     }
 }
-
-impl TryFrom<OpCode> for Opcode {
-    type Error = Violation;
-
-    fn try_from(opcode: OpCode) -> Result<Self, Violation> {
-        match opcode {
-            OpCode::Data(Data::Continue) => Ok(Self::Continue),
-            OpCode::Data(Data::Text) => Ok(Self::Text),
-            OpCode::Data(Data::Binary) => Ok(Self::Binary),
-            OpCode::Control(Control::Close) => Ok(Self::Close),
-            OpCode::Control(Control::Ping) => Ok(Self::Ping),
-            OpCode::Control(Control::Pong) => Ok(Self::Pong),
-            OpCode::Data(Data::Reserved(_)) | OpCode::Control(Control::Reserved(_)) => Err(Violation::Opcode),
-        }
-    }
-}

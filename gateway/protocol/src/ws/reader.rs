@@ -11,7 +11,6 @@ use super::{
     close::is_sendable,
     head::{self, Head, Parsed},
     limits::{CONTROL_BYTES_MAX, MESSAGE_BYTES_MAX},
-    mask::mask,
 };
 
 /// What the one who reads accepts.
@@ -87,11 +86,8 @@ impl Reader {
         input: &'a mut [u8],
         limits: &Limits,
     ) -> Result<(usize, Item<'a>), Violation> {
-        let found = self.advance(role, input, limits);
-        if matches!(found, Err(_) | Ok((_, Item::Close { .. }))) {
-            self.state = Some(Box::new(State::Closed));
-        }
-        found
+        // Only the fault is looked at: to look into the item as well would wait for it to be written.
+        self.advance(role, input, limits).inspect_err(|_| self.state = Some(Box::new(State::Closed)))
     }
 
     /// Heap bytes this reader holds.
@@ -120,7 +116,7 @@ impl Reader {
             Parsed::Complete(head) => head,
             Parsed::Incomplete { need } => return Ok((0, Item::Incomplete { need })),
         };
-        if head.opcode.is_control() { control(&head, input) } else { self.data(&head, input, limits) }
+        if head.opcode.is_control() { self.control(&head, input) } else { self.data(&head, input, limits) }
     }
 
     fn data<'a>(
@@ -176,12 +172,33 @@ impl Reader {
             Some(State::Closed) | None => Err(Violation::Continuation),
         }
     }
+
+    fn control<'a>(&mut self, head: &Head, input: &'a mut [u8]) -> Result<(usize, Item<'a>), Violation> {
+        debug_assert!(head.payload_bytes <= CONTROL_BYTES_MAX as u64);
+        let end = head.bytes + head.payload_bytes as usize;
+        let Some(payload) = input.get_mut(head.bytes..end) else {
+            return Ok((0, Item::Incomplete { need: end }));
+        };
+        if let Some(key) = head.key {
+            key.apply(payload);
+        }
+        let payload: &'a [u8] = payload;
+        let item = match head.opcode {
+            Opcode::Ping => Item::Ping(payload),
+            Opcode::Pong => Item::Pong(payload),
+            Opcode::Close | Opcode::Continue | Opcode::Text | Opcode::Binary => {
+                self.state = Some(Box::new(State::Closed));
+                close(payload)?
+            }
+        };
+        Ok((end, item))
+    }
 }
 
 /// A message in one frame that is all there: unmasked where it lies.
 fn whole<'a>(head: &Head, payload: &'a mut [u8]) -> Result<Item<'a>, Violation> {
     if let Some(key) = head.key {
-        mask(payload, key);
+        key.apply(payload);
     }
     if head.opcode == Opcode::Text {
         let text = std::str::from_utf8(payload).map_err(|_| Violation::Utf8)?;
@@ -189,24 +206,6 @@ fn whole<'a>(head: &Head, payload: &'a mut [u8]) -> Result<Item<'a>, Violation> 
     } else {
         Ok(Item::Binary(Cow::Borrowed(payload)))
     }
-}
-
-fn control<'a>(head: &Head, input: &'a mut [u8]) -> Result<(usize, Item<'a>), Violation> {
-    debug_assert!(head.payload_bytes <= CONTROL_BYTES_MAX as u64);
-    let end = head.bytes + head.payload_bytes as usize;
-    let Some(payload) = input.get_mut(head.bytes..end) else {
-        return Ok((0, Item::Incomplete { need: end }));
-    };
-    if let Some(key) = head.key {
-        mask(payload, key);
-    }
-    let payload: &'a [u8] = payload;
-    let item = match head.opcode {
-        Opcode::Ping => Item::Ping(payload),
-        Opcode::Pong => Item::Pong(payload),
-        Opcode::Close | Opcode::Continue | Opcode::Text | Opcode::Binary => close(payload)?,
-    };
-    Ok((end, item))
 }
 
 /// RFC 6455 §5.5.1: nothing, or a code and a reason.
