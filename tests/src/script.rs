@@ -97,7 +97,7 @@ pub fn run(world: &World, file: &str, scenario: &str, url: &str) -> Result<()> {
 }
 
 /// Where the client libraries are: `HEADLAND_CLIENTS`, or beside the built programs.
-fn clients() -> Result<PathBuf> {
+pub fn clients() -> Result<PathBuf> {
     let folder = match std::env::var_os("HEADLAND_CLIENTS") {
         Some(folder) => PathBuf::from(folder),
         None => crate::process::programs()?.parent().context("programs lie in the build folder")?.join("e2e"),

@@ -84,7 +84,8 @@ fn rights_are_those_of_the_namespace() {
         (json!({ "subscribe": { "channel": "nowhere:x" } }), 102),
         (json!({ "publish": { "channel": "nowhere:x", "data": {} } }), 102),
         (json!({ "history": { "channel": "nowhere:x" } }), 102),
-        (json!({ "subscribe": { "channel": "x".repeat(256) } }), 107),
+        (json!({ "subscribe": { "channel": "x".repeat(256) } }), 106),
+        (json!({ "subscribe": { "channel": "ünïcode" } }), 107),
         // Only subscribers publish and read in `chat`, and this client is none.
         (json!({ "publish": { "channel": "chat:x", "data": {} } }), 103),
         (json!({ "presence": { "channel": "chat:x" } }), 103),

@@ -3,9 +3,11 @@
 #![forbid(unsafe_code)]
 
 mod channels;
+mod config;
 mod door;
 mod loss;
 mod sdk;
 mod session;
 mod slow;
 mod tls;
+mod up;

@@ -35,6 +35,12 @@ pub(crate) struct Args {
     /// Another name that clients call this machine by; goes into the certificate.
     #[arg(long, value_name = "NAME")]
     name: Vec<String>,
+    /// Take built programs from this folder instead of building them.
+    #[arg(long, value_name = "FOLDER")]
+    programs: Option<PathBuf>,
+    /// Where keys, configuration, logs and the link's socket go, instead of `up` in the build folder.
+    #[arg(long, value_name = "FOLDER")]
+    folder: Option<PathBuf>,
 }
 
 /// Where one run keeps its files.
@@ -63,18 +69,31 @@ pub(crate) fn run(args: &Args) -> Result<bool> {
         metrics: SocketAddr::from((Ipv4Addr::LOCALHOST, args.metrics)),
     };
     free(addresses.metrics, "--metrics")?;
-    println!("building the programs (release; the first time takes some minutes)");
-    let build = ["build", "--release", "--package", "gateway", "--package", "agent", "--package", "tests"];
-    let mut build = paths::cargo(build);
-    build.args(["--bin", "headland-gateway", "--bin", "headland-relay", "--bin", "dev-credentials"]);
-    if !build.status()?.success() {
-        return Ok(false);
-    }
-    let programs = paths::target().join("release");
-    let place = Place { folder: paths::target().join("up") };
+    let programs = match &args.programs {
+        Some(folder) => folder.clone(),
+        None if build()? => paths::target().join("release"),
+        None => return Ok(false),
+    };
+    let place = Place { folder: args.folder.clone().unwrap_or_else(|| paths::target().join("up")) };
     fs::create_dir_all(&place.folder).with_context(|| format!("making {}", place.folder.display()))?;
     let token = prepare(&programs, &place, &addresses, &args.name)?;
     serve(&programs, &place, &addresses, &token)
+}
+
+fn build() -> Result<bool> {
+    println!("building the programs (release; the first time takes some minutes)");
+    let mut build = paths::cargo([
+        "build",
+        "--release",
+        "--package",
+        "gateway",
+        "--package",
+        "agent",
+        "--package",
+        "tests",
+    ]);
+    build.args(["--bin", "headland-gateway", "--bin", "headland-relay", "--bin", "dev-credentials"]);
+    Ok(build.status()?.success())
 }
 
 /// Credentials and configuration files; returns a client's token.
