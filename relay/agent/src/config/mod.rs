@@ -1,0 +1,176 @@
+//! The relay's configuration file: every key with its prose and default, and what it becomes.
+
+mod check;
+mod namespace;
+mod secret;
+
+#[cfg(test)]
+mod tests;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use wire::config::{ConfigError, Loaded, load};
+use wire::config_table;
+
+pub use check::{Checked, private};
+pub use namespace::{Namespace, WithoutNamespace};
+pub use secret::Secret;
+
+/// Variables with this prefix override single values: `HEADLAND_RELAY_CLIENT_PING_INTERVAL=10s`.
+pub const PREFIX: &str = "HEADLAND_RELAY_";
+
+config_table! {
+    /// The whole file.
+    pub struct Config {
+        /// The unix socket that gateways of this box connect to.
+        link: Link = Link::default(),
+        /// Metrics and health, on the private side.
+        http: Http = Http::default(),
+        /// Client connections. Gateways are told on every reload.
+        client: Client = Client::default(),
+        /// Channels.
+        channel: Channel = Channel::default(),
+        /// Certificates. Their private keys never leave this program.
+        tls: Tls = Tls::default(),
+        /// Bounds on memory.
+        limits: Bounds = Bounds::default(),
+    }
+}
+
+config_table! {
+    /// `[link]`.
+    pub struct Link {
+        /// Where the socket is made. Its folder must exist; access to the folder is access to the relay.
+        path: PathBuf = PathBuf::from("/run/headland/relay.sock"),
+        /// User ids whose processes may connect besides root and the relay's own user.
+        allowed_uids: Vec<u32> = Vec::new(),
+    }
+}
+
+config_table! {
+    /// `[http]`.
+    pub struct Http {
+        /// Address of /metrics and /health. Must be loopback or private.
+        address: SocketAddr = SocketAddr::from(([127, 0, 0, 1], 9000)),
+        /// Listen there even if the address is public.
+        allow_public_address: bool = false,
+    }
+}
+
+config_table! {
+    /// `[client]`.
+    pub struct Client {
+        /// Let clients connect without a token, as anonymous users.
+        allow_anonymous_connect_without_token: bool = false,
+        /// Development only: every command is permitted to everybody.
+        insecure: bool = false,
+        /// How often the server pings. 0s never does.
+        ping_interval: Duration = Duration::from_secs(25),
+        /// How long a pong may take.
+        pong_timeout: Duration = Duration::from_secs(8),
+        /// How long an upgraded connection may stay without a connect command.
+        stale_close_delay: Duration = Duration::from_secs(10),
+        /// How long an expired connection may take to refresh its token.
+        expired_close_delay: Duration = Duration::from_secs(25),
+        /// Subscriptions of one connection.
+        channel_limit: u32 = 128,
+        /// Bytes that may wait for one connection; past it, it is closed as slow.
+        queue_max_size: u32 = 1_048_576,
+        /// Publications in one recovery; past it, the client has to load its state anew.
+        recovery_max_publication_limit: u32 = 300,
+        /// Publications in one history answer.
+        history_max_publication_limit: u32 = 300,
+        /// How connection tokens (JWT) are verified. With none of these keys there are no valid tokens.
+        token: Token = Token::default(),
+    }
+}
+
+config_table! {
+    /// `[client.token]`.
+    pub struct Token {
+        /// Secret of HS256, HS384 and HS512 tokens. Stays in the relay, which verifies these tokens itself.
+        hmac_secret_key: Secret = Secret::default(),
+        /// The secret before the last change: tokens signed with it are still good.
+        hmac_previous_secret_key: Secret = Secret::default(),
+        /// Public key of RS256, RS384 and RS512 tokens, as PEM.
+        rsa_public_key: Option<String> = None,
+        /// Public key of ES256 and ES384 tokens, as PEM.
+        ecdsa_public_key: Option<String> = None,
+        /// Public key of EdDSA (Ed25519) tokens, as PEM.
+        eddsa_public_key: Option<String> = None,
+        /// Public keys as a JWK set: {"keys": [...]}.
+        jwks: Option<String> = None,
+        /// A file with a JWK set. Read again on reload.
+        jwks_file: Option<PathBuf> = None,
+    }
+}
+
+config_table! {
+    /// `[channel]`.
+    pub struct Channel {
+        /// Bytes of a channel name.
+        max_length: u32 = 255,
+        /// How long offset and epoch of a channel outlive its publications where its namespace does not say.
+        history_meta_ttl: Duration = Duration::from_secs(720 * 3600),
+        /// Channels without a colon in their name.
+        without_namespace: WithoutNamespace = WithoutNamespace::default(),
+        /// Channels named "name:...": one table for each name.
+        namespaces: Vec<Namespace> = Vec::new(),
+    }
+}
+
+config_table! {
+    /// `[tls]`.
+    pub struct Tls {
+        /// One table for each certificate. The first serves clients that name no or an unknown host.
+        certificates: Vec<Certificate> = Vec::new(),
+    }
+}
+
+config_table! {
+    /// `[[tls.certificates]]`.
+    pub struct Certificate {
+        /// PEM file: the certificate, then those of its issuers.
+        certificate: PathBuf = PathBuf::new(),
+        /// PEM file: the private key, readable by the relay alone.
+        key: PathBuf = PathBuf::new(),
+    }
+}
+
+config_table! {
+    /// `[limits]`.
+    pub struct Bounds {
+        /// Channels known at once. Past it, unused streams are forgotten; if there are none, new channels are refused.
+        channels: usize = relay::Limits::default().channels,
+        /// Bytes of history. Past it, the channels that were quiet for longest lose their publications.
+        history_bytes: usize = relay::Limits::default().history_bytes,
+        /// Bytes of presence. Past it, nobody new is entered.
+        presence_bytes: usize = relay::Limits::default().presence_bytes,
+        /// Clients present in one channel. Past it, nobody new is entered.
+        presence_per_channel: usize = relay::Limits::default().presence_per_channel,
+        /// How long clients stay present after the link of their shard was lost, so that a restart is no leave and join.
+        presence_grace: Duration = relay::Limits::default().presence_grace,
+    }
+}
+
+/// Reads and checks a configuration. Reads no other file than those that keys name, and those only in [`Checked::new`].
+pub fn read(
+    file: &str,
+    text: &str,
+    variables: impl IntoIterator<Item = (String, String)>,
+) -> Result<Checked, ConfigError> {
+    let Loaded { value, places } = load::<Config>(file, text, PREFIX, variables)?;
+    Checked::new(value, &places)
+}
+
+/// The default configuration with prose.
+pub fn document() -> String {
+    wire::config::document::<Config>(
+        "headland-relay: every key with its default.\n\
+         Each single value can also be set by a variable: client.ping_interval by HEADLAND_RELAY_CLIENT_PING_INTERVAL.\n\
+         Durations are texts such as \"25s\", \"5m\", \"720h\". On SIGHUP the file is read again; [link], [http] and [limits]\n\
+         take effect at the next start.",
+    )
+}

@@ -1,0 +1,108 @@
+//! Options of a namespace: one list, used for named namespaces and for channels without one.
+
+use std::time::Duration;
+
+use wire::config_table;
+use wire::settings;
+
+/// Durations cross the link in milliseconds.
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+macro_rules! namespace_table {
+    ($(#[doc = $doc:literal])* $name:ident { $($first:tt)* }) => {
+        config_table! {
+            $(#[doc = $doc])*
+            pub struct $name {
+                $($first)*
+                /// Publications kept for recovery and history. Needs history_ttl.
+                history_size: u32 = 0,
+                /// How long they are kept after the last one. Needs history_size.
+                history_ttl: Duration = Duration::ZERO,
+                /// How long offset and epoch outlive them. 0s: as channel.history_meta_ttl says.
+                history_meta_ttl: Duration = Duration::ZERO,
+                /// Every subscription recovers what it missed. Needs history.
+                force_recovery: bool = false,
+                /// Every subscription is told when it missed something. Needs history.
+                force_positioning: bool = false,
+                /// Clients may ask for recovery. Needs history.
+                allow_recovery: bool = false,
+                /// Clients may ask for positioning. Needs history.
+                allow_positioning: bool = false,
+                /// Keep who is in the channel.
+                presence: bool = false,
+                /// Make join and leave events.
+                join_leave: bool = false,
+                /// Subscribers get join and leave events without asking. Needs join_leave.
+                force_push_join_leave: bool = false,
+                /// Clients may subscribe.
+                allow_subscribe_for_client: bool = false,
+                /// Anonymous ones too. Needs allow_subscribe_for_client.
+                allow_subscribe_for_anonymous: bool = false,
+                /// Clients may publish.
+                allow_publish_for_client: bool = false,
+                /// Subscribers may publish.
+                allow_publish_for_subscriber: bool = false,
+                /// Anonymous ones too. Needs allow_publish_for_client or allow_publish_for_subscriber.
+                allow_publish_for_anonymous: bool = false,
+                /// Clients may read history.
+                allow_history_for_client: bool = false,
+                /// Subscribers may read history.
+                allow_history_for_subscriber: bool = false,
+                /// Anonymous ones too. Needs allow_history_for_client or allow_history_for_subscriber.
+                allow_history_for_anonymous: bool = false,
+                /// Clients may read presence.
+                allow_presence_for_client: bool = false,
+                /// Subscribers may read presence.
+                allow_presence_for_subscriber: bool = false,
+                /// Anonymous ones too. Needs allow_presence_for_client or allow_presence_for_subscriber.
+                allow_presence_for_anonymous: bool = false,
+            }
+        }
+
+        impl $name {
+            /// The options as gateways get them.
+            pub(super) fn options(&self, name: &str, meta_ttl: Duration) -> settings::Namespace {
+                let own = self.history_meta_ttl;
+                settings::Namespace {
+                    name: name.to_owned(),
+                    history_size: self.history_size,
+                    history_ttl_ms: milliseconds(self.history_ttl),
+                    history_meta_ttl_ms: milliseconds(if own.is_zero() { meta_ttl } else { own }),
+                    force_recovery: self.force_recovery,
+                    force_positioning: self.force_positioning,
+                    allow_recovery: self.allow_recovery,
+                    allow_positioning: self.allow_positioning,
+                    presence: self.presence,
+                    join_leave: self.join_leave,
+                    force_push_join_leave: self.force_push_join_leave,
+                    allow_subscribe_for_client: self.allow_subscribe_for_client,
+                    allow_subscribe_for_anonymous: self.allow_subscribe_for_anonymous,
+                    allow_publish_for_client: self.allow_publish_for_client,
+                    allow_publish_for_subscriber: self.allow_publish_for_subscriber,
+                    allow_publish_for_anonymous: self.allow_publish_for_anonymous,
+                    allow_history_for_client: self.allow_history_for_client,
+                    allow_history_for_subscriber: self.allow_history_for_subscriber,
+                    allow_history_for_anonymous: self.allow_history_for_anonymous,
+                    allow_presence_for_client: self.allow_presence_for_client,
+                    allow_presence_for_subscriber: self.allow_presence_for_subscriber,
+                    allow_presence_for_anonymous: self.allow_presence_for_anonymous,
+                }
+            }
+        }
+    };
+}
+
+namespace_table! {
+    /// `[channel.without_namespace]`.
+    WithoutNamespace {}
+}
+
+namespace_table! {
+    /// `[[channel.namespaces]]`.
+    Namespace {
+        /// The part of a channel name before the first colon.
+        name: String = String::new(),
+    }
+}

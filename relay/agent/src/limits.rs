@@ -1,0 +1,36 @@
+//! Bounds of the relay's program. Those of the bus are in `relay`, those of the links in `wire`.
+
+use std::time::Duration;
+
+/// A configuration file, or a JWK set.
+pub(crate) const FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;
+/// Link connections at once: control, shards and signing.
+pub(crate) const CONNECTIONS_MAX: usize = 2048;
+/// Signing connections, each with a thread, at once.
+pub(crate) const SIGNERS_MAX: usize = 512;
+/// The stack of a signing thread: a signature and two small buffers.
+pub(crate) const SIGNER_STACK_BYTES: usize = 256 * 1024;
+/// A connection must have sent its greeting by then.
+pub(crate) const GREETING_TIMEOUT: Duration = Duration::from_secs(5);
+/// What one read of a link takes at most.
+pub(crate) const READ_BYTES: usize = 64 * 1024;
+/// Certificates in the configuration.
+pub(crate) const CERTIFICATES_MAX: usize = 256;
+/// Keys in memory: those of the configuration and those that a reload replaced, for as long as [`KEY_GRACE`] or until there
+/// are more than this.
+pub(crate) const KEYS_MAX: usize = 1024;
+/// A replaced key still signs this long: gateways pass a reload on in well under it.
+pub(crate) const KEY_GRACE: Duration = Duration::from_secs(600);
+/// Namespaces in the configuration.
+pub(crate) const NAMESPACES_MAX: usize = 4096;
+/// The bus lets time pass this often.
+pub(crate) const TICK: Duration = Duration::from_millis(100);
+/// A failed accept (descriptors are out) is tried again after this.
+pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// HTTP requests in progress at once.
+pub(crate) const HTTP_REQUESTS_MAX: usize = 64;
+/// At the end, HTTP answers may take this long.
+pub(crate) const STOP_WITHIN: Duration = Duration::from_secs(5);
+
+const _: () = assert!(SIGNERS_MAX < CONNECTIONS_MAX);
+const _: () = assert!(CERTIFICATES_MAX * 2 <= KEYS_MAX);

@@ -1,0 +1,235 @@
+//! The metrics page: the gateway's shards, then the relay itself, in Prometheus text.
+//!
+//! Each scrape renders a recorder of its own, so what is gone is not reported for ever.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use metrics::{counter, gauge};
+use metrics_exporter_prometheus::PrometheusBuilder;
+use wire::stats::{ShardStats, TURN_BUCKETS_US};
+
+use crate::counters::SIGN_BUCKETS_US;
+use crate::state::{Link, Relay};
+
+/// Causes in the order of [`ShardStats::refused`].
+const REFUSALS: [&str; 4] = ["total", "source", "handshakes", "descriptors"];
+/// Causes in the order of [`ShardStats::handshake_failures`].
+const HANDSHAKE_FAILURES: [&str; 5] = ["peer", "parameters", "signer", "deadline", "left"];
+/// Causes in the order of [`crate::signer::Refusal`].
+const SIGN_REFUSALS: [&str; 4] = ["key", "scheme", "shape", "failed"];
+
+pub(crate) fn metrics(relay: &Relay) -> String {
+    let recorder = PrometheusBuilder::new().build_recorder();
+    let links = relay.links();
+    metrics::with_local_recorder(&recorder, || {
+        for link in &links {
+            if let Some(stats) = &link.stats {
+                shard(&link.shard.to_string(), stats);
+            }
+        }
+        gateways(&links);
+        bus(relay);
+        program(relay, &links);
+    });
+    let mut text = recorder.handle().render();
+    let shards: Vec<_> = links.iter().filter_map(|link| Some((link.shard, link.stats.as_deref()?))).collect();
+    turns(&mut text, &shards);
+    signatures(&mut text, relay);
+    text
+}
+
+fn shard(shard: &str, stats: &ShardStats) {
+    let label = || shard.to_owned();
+    let states = [
+        ("handshaking", stats.handshaking),
+        ("upgrading", stats.upgrading),
+        ("connecting", stats.connecting),
+        ("established", stats.established),
+        ("closing", stats.closing),
+    ];
+    for (state, count) in states {
+        gauge!("headland_gateway_connections", "shard" => label(), "state" => state).increment(count as f64);
+    }
+    for (cause, count) in REFUSALS.into_iter().zip(stats.refused) {
+        counter!("headland_gateway_refused_total", "shard" => label(), "cause" => cause).increment(count);
+    }
+    for (cause, count) in HANDSHAKE_FAILURES.into_iter().zip(stats.handshake_failures) {
+        counter!("headland_gateway_handshake_failures_total", "shard" => label(), "cause" => cause)
+            .increment(count);
+    }
+    for (code, count) in &stats.closes {
+        counter!("headland_gateway_closes_total", "shard" => label(), "code" => code.to_string())
+            .increment(*count);
+    }
+    for (code, count) in &stats.errors {
+        counter!("headland_gateway_errors_total", "shard" => label(), "code" => code.to_string())
+            .increment(*count);
+    }
+    macro_rules! counters {
+        ($($name:literal = $value:expr;)*) => {$(
+            counter!($name, "shard" => label()).increment($value);
+        )*};
+    }
+    counters! {
+        "headland_gateway_accepted_total" = stats.accepted;
+        "headland_gateway_handshakes_total" = stats.handshakes;
+        "headland_gateway_handshakes_resumed_total" = stats.handshakes_resumed;
+        "headland_gateway_upgrade_failures_total" = stats.upgrade_failures;
+        "headland_gateway_commands_total" = stats.commands;
+        "headland_gateway_publications_total" = stats.publications;
+        "headland_gateway_deliveries_total" = stats.deliveries;
+        "headland_gateway_sends_total" = stats.sends;
+        "headland_gateway_received_bytes_total" = stats.bytes_in;
+        "headland_gateway_sent_bytes_total" = stats.bytes_out;
+    }
+    macro_rules! gauges {
+        ($($name:literal = $value:expr;)*) => {$(
+            gauge!($name, "shard" => label()).increment($value as f64);
+        )*};
+    }
+    gauges! {
+        "headland_gateway_subscriptions" = stats.subscriptions;
+        "headland_gateway_channels" = stats.channels;
+        "headland_gateway_backlog_bytes" = stats.backlog_bytes;
+        "headland_gateway_fanout_bytes" = stats.fanout_bytes;
+    }
+}
+
+/// What is of a whole gateway process: each of its shards reports the same memory and CPU.
+fn gateways(links: &[Link]) {
+    let mut gateways: BTreeMap<u64, (u64, u64, u64)> = BTreeMap::new();
+    for link in links {
+        let Some(stats) = &link.stats else { continue };
+        let (connections, bytes, cpu) = gateways.entry(link.gateway).or_default();
+        *connections +=
+            stats.handshaking + stats.upgrading + stats.connecting + stats.established + stats.closing;
+        *bytes = stats.process_private_bytes.max(*bytes);
+        *cpu = stats.process_cpu_us.max(*cpu);
+    }
+    for (gateway, (connections, bytes, cpu)) in gateways {
+        let label = || format!("{gateway:016x}");
+        gauge!("headland_gateway_private_bytes", "gateway" => label()).set(bytes as f64);
+        gauge!("headland_gateway_cpu_seconds", "gateway" => label()).set(cpu as f64 / 1e6);
+        if connections > 0 {
+            let each = bytes as f64 / connections as f64;
+            gauge!("headland_gateway_bytes_per_connection", "gateway" => label()).set(each);
+        }
+    }
+}
+
+fn bus(relay: &Relay) {
+    let (counters, levels) = relay.bus();
+    let totals = [
+        ("headland_relay_publications_total", counters.publications),
+        ("headland_relay_deliveries_total", counters.deliveries),
+        ("headland_relay_lost_total", counters.lost),
+        ("headland_relay_lost_events_total", counters.lost_events),
+        ("headland_relay_gaps_total", counters.gaps),
+        ("headland_relay_repairs_total", counters.repairs),
+        ("headland_relay_insufficient_total", counters.insufficient),
+        ("headland_relay_recovered_total", counters.recovered),
+        ("headland_relay_unrecovered_total", counters.unrecovered),
+        ("headland_relay_joins_total", counters.joins),
+        ("headland_relay_leaves_total", counters.leaves),
+        ("headland_relay_members_refused_total", counters.members_refused),
+        ("headland_relay_history_evicted_total", counters.history_evicted),
+        ("headland_relay_streams_forgotten_total", counters.streams_forgotten),
+        ("headland_relay_channels_refused_total", counters.channels_refused),
+        ("headland_relay_links_overflowed_total", counters.links_overflowed),
+    ];
+    for (name, value) in totals {
+        counter!(name).absolute(value);
+    }
+    let now = [
+        ("headland_relay_shard_links", levels.links),
+        ("headland_relay_channels", levels.channels),
+        ("headland_relay_history_publications", levels.history_publications),
+        ("headland_relay_history_bytes", levels.history_bytes),
+        ("headland_relay_presence_members", levels.members),
+        ("headland_relay_presence_bytes", levels.presence_bytes),
+        ("headland_relay_queued_bytes", levels.queued_bytes),
+        ("headland_relay_gapped_channels", levels.gapped),
+    ];
+    for (name, value) in now {
+        gauge!(name).set(value as f64);
+    }
+}
+
+fn program(relay: &Relay, links: &[Link]) {
+    let totals = relay.counters.totals();
+    counter!("headland_relay_tokens_total", "outcome" => "genuine").absolute(totals.verified);
+    counter!("headland_relay_tokens_total", "outcome" => "refused").absolute(totals.tokens_refused);
+    counter!("headland_relay_links_refused_total").absolute(totals.links_refused);
+    for (cause, count) in SIGN_REFUSALS.into_iter().zip(totals.sign_refusals) {
+        counter!("headland_relay_signatures_refused_total", "cause" => cause).absolute(count);
+    }
+    gauge!("headland_relay_keys").set(relay.keys() as f64);
+    gauge!("headland_relay_uptime_seconds").set(relay.uptime().as_secs_f64());
+    let uptime = relay.uptime();
+    for link in links {
+        let (gateway, shard) = (format!("{:016x}", link.gateway), link.shard.to_string());
+        let seconds = uptime.saturating_sub(link.since).as_secs_f64();
+        gauge!("headland_relay_link_up_seconds", "gateway" => gateway, "shard" => shard).set(seconds);
+    }
+}
+
+/// Durations of the shards' turns. The buckets come counted, which the recorder's own histograms cannot take.
+fn turns(text: &mut String, shards: &[(u16, &ShardStats)]) {
+    let mut by_shard: BTreeMap<u16, ([u64; TURN_BUCKETS_US.len() + 1], u64)> = BTreeMap::new();
+    for (shard, stats) in shards {
+        let (buckets, sum) = by_shard.entry(*shard).or_default();
+        buckets.iter_mut().zip(stats.turns).for_each(|(bucket, count)| *bucket += count);
+        *sum += stats.turn_us;
+    }
+    if by_shard.is_empty() {
+        return;
+    }
+    text.push_str("# TYPE headland_gateway_turn_seconds histogram\n");
+    for (shard, (buckets, sum)) in by_shard {
+        let labels = format!("shard=\"{shard}\"");
+        histogram(text, "headland_gateway_turn_seconds", &labels, &TURN_BUCKETS_US, &buckets, sum);
+    }
+    text.push('\n');
+}
+
+fn signatures(text: &mut String, relay: &Relay) {
+    let totals = relay.counters.totals();
+    text.push_str("# TYPE headland_relay_signature_seconds histogram\n");
+    let (buckets, sum) = (&totals.sign_buckets, totals.sign_us);
+    histogram(text, "headland_relay_signature_seconds", "", &SIGN_BUCKETS_US, buckets, sum);
+}
+
+/// One histogram of Prometheus text: cumulative buckets, sum and count. `counts` has one more entry than `bounds_us`.
+fn histogram(text: &mut String, name: &str, labels: &str, bounds_us: &[u64], counts: &[u64], sum_us: u64) {
+    let comma = if labels.is_empty() { "" } else { "," };
+    let mut total = 0;
+    for (index, count) in counts.iter().enumerate() {
+        total += count;
+        let bound =
+            bounds_us.get(index).map_or_else(|| "+Inf".to_owned(), |us| (*us as f64 / 1e6).to_string());
+        let _ = writeln!(text, "{name}_bucket{{{labels}{comma}le=\"{bound}\"}} {total}");
+    }
+    let braces = if labels.is_empty() { String::new() } else { format!("{{{labels}}}") };
+    let _ = writeln!(text, "{name}_sum{braces} {}", sum_us as f64 / 1e6);
+    let _ = writeln!(text, "{name}_count{braces} {total}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_histogram_is_cumulative_and_ends_at_infinity() {
+        let mut text = String::new();
+        histogram(&mut text, "x_seconds", "shard=\"1\"", &[50, 1000], &[1, 2, 3], 5_000);
+        assert_eq!(
+            text,
+            "x_seconds_bucket{shard=\"1\",le=\"0.00005\"} 1\n\
+             x_seconds_bucket{shard=\"1\",le=\"0.001\"} 3\n\
+             x_seconds_bucket{shard=\"1\",le=\"+Inf\"} 6\n\
+             x_seconds_sum{shard=\"1\"} 0.005\n\
+             x_seconds_count{shard=\"1\"} 6\n"
+        );
+    }
+}

@@ -1,0 +1,267 @@
+//! What the relay's tasks and threads share: the bus, the keys, the settings, and who is connected.
+//!
+//! Locks are held for one batch of synchronous work and never across an await.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Duration;
+
+use relay::{Broker, Event, LinkId, Transmit};
+use tokio::sync::{Notify, watch};
+use wire::frame::{self, FrameError, Greeting};
+use wire::link::{ToRelay, ToShard};
+use wire::settings::Settings;
+use wire::sign::SignReply;
+use wire::stats::ShardStats;
+
+use crate::clock::Clock;
+use crate::config::Checked;
+use crate::counters::Counters;
+use crate::keyring::{KeyError, Keyring};
+use crate::signer::Refusal;
+use crate::verify::Verifier;
+
+/// The settings as control connections get them.
+pub(crate) type SettingsFrame = Arc<[u8]>;
+
+/// The relay.
+#[derive(Debug)]
+pub struct Relay {
+    clock: Clock,
+    broker: Mutex<Broker>,
+    links: Mutex<BTreeMap<LinkId, Link>>,
+    last_link: AtomicU32,
+    keyring: RwLock<Keyring>,
+    verifier: RwLock<Arc<Verifier>>,
+    settings: watch::Sender<SettingsFrame>,
+    pub(crate) counters: Counters,
+}
+
+/// One shard's connection.
+#[derive(Clone, Debug)]
+pub(crate) struct Link {
+    pub(crate) gateway: u64,
+    pub(crate) shard: u16,
+    /// Since when, counted from the start of the relay.
+    pub(crate) since: Duration,
+    pub(crate) stats: Option<Box<ShardStats>>,
+    waker: Arc<Notify>,
+}
+
+/// Why a configuration that fits could not be taken.
+#[derive(Debug, thiserror::Error)]
+pub enum ApplyError {
+    /// A certificate or key.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// All certificates and namespaces together.
+    #[error(
+        "certificates and namespaces together are over the {} bytes that fit one message to a gateway",
+        wire::limits::FRAME_BYTES_MAX
+    )]
+    TooLarge,
+}
+
+impl Relay {
+    /// Reads keys and certificates and makes the bus. `seed` comes from a random source.
+    pub fn new(checked: &Checked, seed: u64) -> Result<Self, ApplyError> {
+        let clock = Clock::start();
+        let mut keyring = Keyring::default();
+        let (settings, frame) = prepare(checked, clock.now(), &mut keyring)?;
+        Ok(Self {
+            clock,
+            broker: Mutex::new(Broker::new(settings, checked.limits.clone(), seed)),
+            links: Mutex::default(),
+            last_link: AtomicU32::new(0),
+            keyring: RwLock::new(keyring),
+            verifier: RwLock::new(Arc::new(Verifier::new(checked.config.client.token.secrets()))),
+            settings: watch::Sender::new(frame),
+            counters: Counters::default(),
+        })
+    }
+
+    /// Takes a new configuration: keys, secrets and settings change together, or nothing does.
+    pub fn apply(&self, checked: &Checked) -> Result<(), ApplyError> {
+        let mut keyring = self.keyring.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let (settings, frame) = prepare(checked, self.clock.now(), &mut keyring)?;
+        *self.keyring.write().unwrap_or_else(PoisonError::into_inner) = keyring;
+        let verifier = Arc::new(Verifier::new(checked.config.client.token.secrets()));
+        *self.verifier.write().unwrap_or_else(PoisonError::into_inner) = verifier;
+        self.broker().configure(settings);
+        self.settings.send_replace(frame);
+        Ok(())
+    }
+
+    /// Lets time pass.
+    pub(crate) fn tick(&self) {
+        let mut broker = self.broker();
+        broker.expire(self.clock.now());
+        self.wake(broker);
+    }
+
+    /// Forgets replaced keys whose grace is over.
+    pub(crate) fn retire_keys(&self) {
+        self.keyring.write().unwrap_or_else(PoisonError::into_inner).retire(self.clock.now());
+    }
+
+    /// A shard has connected. The second value wakes its writer.
+    pub(crate) fn open(&self, greeting: &Greeting) -> (LinkId, Arc<Notify>) {
+        let link = LinkId(self.last_link.fetch_add(1, Ordering::Relaxed) + 1);
+        let waker = Arc::new(Notify::new());
+        let known = Link {
+            gateway: greeting.gateway,
+            shard: greeting.shard,
+            since: self.clock.now(),
+            stats: None,
+            waker: Arc::clone(&waker),
+        };
+        self.lock_links().insert(link, known);
+        self.broker().link_opened(link);
+        (link, waker)
+    }
+
+    /// A shard's connection is gone.
+    pub(crate) fn close(&self, link: LinkId) {
+        let mut broker = self.broker();
+        broker.link_closed(self.clock.now(), link);
+        self.wake(broker);
+        self.lock_links().remove(&link);
+    }
+
+    /// Takes every whole frame in `bytes`; the result is how many bytes they were.
+    pub(crate) fn receive(&self, link: LinkId, bytes: &[u8]) -> Result<usize, FrameError> {
+        let now = self.clock.now();
+        let mut rest = bytes;
+        let mut held: Option<MutexGuard<'_, Broker>> = None;
+        let result = loop {
+            let (body, after) = match frame::split(rest) {
+                Ok(Some(parts)) => parts,
+                Ok(None) => break Ok(bytes.len() - rest.len()),
+                Err(error) => break Err(error),
+            };
+            match frame::decode::<ToRelay<'_>>(body) {
+                Ok(ToRelay::Verify { request, token }) => {
+                    drop(held.take());
+                    self.verify(link, request, token);
+                }
+                Ok(ToRelay::Stats(stats)) => {
+                    drop(held.take());
+                    self.lock_links().entry(link).and_modify(|known| known.stats = Some(stats));
+                }
+                Ok(message) => held.get_or_insert_with(|| self.broker()).receive(now, link, &message),
+                Err(error) => break Err(error),
+            }
+            rest = after;
+        };
+        self.wake(held.unwrap_or_else(|| self.broker()));
+        result
+    }
+
+    fn verify(&self, link: LinkId, request: u32, token: &str) {
+        let verifier = Arc::clone(&self.verifier.read().unwrap_or_else(PoisonError::into_inner));
+        let answer = match verifier.verify(token, self.clock.unix()) {
+            Ok(claims) => {
+                self.counters.verified();
+                ToShard::Verified { request, claims }
+            }
+            Err(error) => {
+                self.counters.token_refused();
+                ToShard::Failed { request, code: error.code }
+            }
+        };
+        self.broker().answer(link, &answer);
+    }
+
+    /// Gives what waits for a link to `out`, whose bytes have been written.
+    pub(crate) fn transmit(&self, link: LinkId, out: &mut Vec<u8>) -> Transmit {
+        let mut broker = self.broker();
+        let transmit = broker.transmit(link, out);
+        self.wake(broker);
+        transmit
+    }
+
+    pub(crate) fn congested(&self, link: LinkId) -> bool {
+        self.broker().congested(link)
+    }
+
+    /// Signs for a handshake, and counts how long that took.
+    pub(crate) fn sign(&self, key: u32, scheme: u16, message: &[u8]) -> Result<Vec<u8>, Refusal> {
+        let began = self.clock.now();
+        let signer = self.keyring.read().unwrap_or_else(PoisonError::into_inner).signer(key).cloned();
+        let signed = signer.ok_or(Refusal::Key).and_then(|signer| signer.sign(scheme, message));
+        match &signed {
+            Ok(_) => self.counters.signed(self.clock.now().saturating_sub(began)),
+            Err(refusal) => self.counters.sign_refused(*refusal),
+        }
+        signed
+    }
+
+    /// The settings, now and whenever they change.
+    pub(crate) fn settings(&self) -> watch::Receiver<SettingsFrame> {
+        self.settings.subscribe()
+    }
+
+    pub(crate) fn uptime(&self) -> Duration {
+        self.clock.now()
+    }
+
+    /// Every shard's connection.
+    pub(crate) fn links(&self) -> Vec<Link> {
+        self.lock_links().values().cloned().collect()
+    }
+
+    pub(crate) fn keys(&self) -> usize {
+        self.keyring.read().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    pub(crate) fn bus(&self) -> (relay::Counters, relay::Levels) {
+        let broker = self.broker();
+        (broker.counters(), broker.levels())
+    }
+
+    /// Lets the bus go, then wakes the writers it has something for. One to be closed is woken too: it finds out.
+    fn wake(&self, mut broker: MutexGuard<'_, Broker>) {
+        let mut woken = Vec::new();
+        while let Some(event) = broker.event() {
+            let (Event::Ready(link) | Event::Close(link)) = event;
+            woken.push(link);
+        }
+        drop(broker);
+        if woken.is_empty() {
+            return;
+        }
+        let links = self.lock_links();
+        for link in woken.iter().filter_map(|link| links.get(link)) {
+            link.waker.notify_one();
+        }
+    }
+
+    fn broker(&self) -> MutexGuard<'_, Broker> {
+        self.broker.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lock_links(&self) -> MutexGuard<'_, BTreeMap<LinkId, Link>> {
+        self.links.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Settings for the bus and, encoded with certificates, for gateways.
+fn prepare(
+    checked: &Checked,
+    now: Duration,
+    keyring: &mut Keyring,
+) -> Result<(Settings, SettingsFrame), ApplyError> {
+    let certificates = keyring.replace(now, checked.config.certificate_files())?;
+    let settings = Settings { certificates, ..checked.settings.clone() };
+    let mut frame = Vec::new();
+    frame::encode(&settings, &mut frame).map_err(|_| ApplyError::TooLarge)?;
+    Ok((settings, frame.into()))
+}
+
+/// The answer on a signing connection, as a frame in `out`.
+pub(crate) fn encode_signature(signed: Result<&[u8], Refusal>, out: &mut Vec<u8>) -> Result<(), FrameError> {
+    out.clear();
+    let reply = signed.map_or(SignReply::Refused, SignReply::Signature);
+    frame::encode(&reply, out)
+}
