@@ -47,11 +47,11 @@ impl Captured {
         let result = work();
         HEARD.with_borrow_mut(|heard| {
             if heard.client_bytes > 0 {
-                self.client = heard.client;
+                self.client.copy_from_slice(&heard.client);
                 self.client_bytes = heard.client_bytes;
             }
             if heard.server_bytes > 0 {
-                self.server = heard.server;
+                self.server.copy_from_slice(&heard.server);
                 self.server_bytes = heard.server_bytes;
             }
             if heard.client_bytes > 0 || heard.server_bytes > 0 {

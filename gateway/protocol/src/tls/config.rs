@@ -17,20 +17,21 @@ use rustls::{
 
 use super::capture::Capture;
 use super::error::TlsError;
+use super::suite::{Suite, Version};
 
 const ALPN: &[u8] = b"http/1.1";
 
 /// AES-128 first: it has the smallest state and is the fastest where the processor helps, as every server's does.
-const SUITES: &[SupportedCipherSuite] = &[
-    suite::TLS13_AES_128_GCM_SHA256,
-    suite::TLS13_AES_256_GCM_SHA384,
-    suite::TLS13_CHACHA20_POLY1305_SHA256,
-    suite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
-    suite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
-    suite::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
-    suite::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
-    suite::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,
-    suite::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
+const SUITES: &[(Suite, SupportedCipherSuite)] = &[
+    (Suite::Aes128, suite::TLS13_AES_128_GCM_SHA256),
+    (Suite::Aes256, suite::TLS13_AES_256_GCM_SHA384),
+    (Suite::ChaCha, suite::TLS13_CHACHA20_POLY1305_SHA256),
+    (Suite::Aes128Tls12, suite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256),
+    (Suite::Aes128Tls12, suite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256),
+    (Suite::Aes256Tls12, suite::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384),
+    (Suite::Aes256Tls12, suite::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384),
+    (Suite::ChaChaTls12, suite::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256),
+    (Suite::ChaChaTls12, suite::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256),
 ];
 
 /// What a server offers.
@@ -38,8 +39,8 @@ const SUITES: &[SupportedCipherSuite] = &[
 pub struct ServerOptions {
     /// TLS 1.2 beside 1.3. Default: true, as some embedded clients have no better.
     pub tls12: bool,
-    /// The X25519MLKEM768 group before the others. Default: false: it adds 2.2 kB to a handshake and about a third to its
-    /// CPU. Whoever must keep recorded traffic secret from later quantum computers turns it on.
+    /// The X25519MLKEM768 group before the others. Default: false: it adds 2.2 kB to a handshake and a quarter to the
+    /// server's CPU for it. Whoever must keep recorded traffic secret from later quantum computers turns it on.
     pub post_quantum: bool,
     /// Makes and reads session tickets; one for all shards, so that a client may resume with any. `None`: no resumption.
     pub tickets: Option<Arc<dyn ProducesTickets>>,
@@ -61,8 +62,10 @@ pub fn server_config(
     options: &ServerOptions,
     certificates: Arc<dyn ResolvesServerCert>,
 ) -> Result<Arc<ServerConfig>, TlsError> {
-    let mut config = ServerConfig::builder_with_provider(Arc::new(crypto(options.post_quantum)))
-        .with_protocol_versions(versions(options.tls12))?
+    let suites: Vec<Suite> =
+        Suite::ALL.into_iter().filter(|suite| options.tls12 || suite.version() == Version::Tls13).collect();
+    let mut config = ServerConfig::builder_with_provider(Arc::new(crypto(&suites, options.post_quantum)))
+        .with_protocol_versions(&versions(&suites))?
         .with_no_client_auth()
         .with_cert_resolver(certificates);
     config.ignore_client_order = true;
@@ -92,8 +95,8 @@ pub enum Trust {
 pub struct ClientOptions {
     /// Whom it believes.
     pub trust: Trust,
-    /// TLS 1.2 beside 1.3. Default: true.
-    pub tls12: bool,
+    /// Suites, and with them the versions. Default: all. Their order is ours, see [`server_config`].
+    pub suites: Vec<Suite>,
     /// The X25519MLKEM768 group before the others. Default: false.
     pub post_quantum: bool,
 }
@@ -101,16 +104,16 @@ pub struct ClientOptions {
 impl Default for ClientOptions {
     /// Believes nobody.
     fn default() -> Self {
-        Self { trust: Trust::Roots(Vec::new()), tls12: true, post_quantum: false }
+        Self { trust: Trust::Roots(Vec::new()), suites: Suite::ALL.to_vec(), post_quantum: false }
     }
 }
 
 /// A client's configuration, to be shared by all its handshakes. Never resumes: each handshake is a full one.
 pub fn client_config(options: &ClientOptions) -> Result<Arc<ClientConfig>, TlsError> {
-    let crypto = Arc::new(crypto(options.post_quantum));
+    let crypto = Arc::new(crypto(&options.suites, options.post_quantum));
     let algorithms = crypto.signature_verification_algorithms;
     let builder =
-        ClientConfig::builder_with_provider(crypto).with_protocol_versions(versions(options.tls12))?;
+        ClientConfig::builder_with_provider(crypto).with_protocol_versions(&versions(&options.suites))?;
     let mut config = match &options.trust {
         Trust::Roots(roots) => {
             let mut store = RootCertStore::empty();
@@ -130,17 +133,22 @@ pub fn client_config(options: &ClientOptions) -> Result<Arc<ClientConfig>, TlsEr
     Ok(Arc::new(config))
 }
 
-fn crypto(post_quantum: bool) -> CryptoProvider {
+fn crypto(suites: &[Suite], post_quantum: bool) -> CryptoProvider {
     let mut kx_groups = vec![kx_group::X25519, kx_group::SECP256R1];
     if post_quantum {
         kx_groups.insert(0, kx_group::X25519MLKEM768);
     }
-    CryptoProvider { cipher_suites: SUITES.to_vec(), kx_groups, ..provider::default_provider() }
+    let offered = SUITES.iter().filter(|(ours, _)| suites.contains(ours));
+    let cipher_suites = offered.map(|(_, theirs)| *theirs).collect();
+    CryptoProvider { cipher_suites, kx_groups, ..provider::default_provider() }
 }
 
-fn versions(tls12: bool) -> &'static [&'static SupportedProtocolVersion] {
-    static BOTH: [&SupportedProtocolVersion; 2] = [&rustls::version::TLS13, &rustls::version::TLS12];
-    if tls12 { &BOTH } else { &BOTH[..1] }
+fn versions(suites: &[Suite]) -> Vec<&'static SupportedProtocolVersion> {
+    [(Version::Tls13, &rustls::version::TLS13), (Version::Tls12, &rustls::version::TLS12)]
+        .into_iter()
+        .filter(|(ours, _)| suites.iter().any(|suite| suite.version() == *ours))
+        .map(|(_, theirs)| theirs)
+        .collect()
 }
 
 /// A verifier for [`Trust::Insecure`].

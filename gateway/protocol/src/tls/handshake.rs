@@ -19,20 +19,30 @@ use super::suite::Version;
 
 /// One end's handshake. Both ends are the same from outside; a client begins with a [`Self::receive`] of nothing.
 ///
-/// May move between threads between calls.
+/// May move between threads between calls; a pointer wide, so that moving it leaves no secret behind.
 pub struct Handshake {
-    /// Boxed, as it is a few kilobytes and gone after the handshake; `None` when there is nothing more to do.
+    work: Box<Work>,
+}
+
+struct Work {
+    /// `None` when there is nothing more to do.
     engine: Option<Engine>,
     captured: Captured,
-    /// Bytes at the front of the input that rustls has seen and wants to see again: parts of a message.
-    seen: usize,
-    /// Bytes of records given to rustls in all.
-    received: usize,
+    feed: Feed,
 }
 
 enum Engine {
-    Server(Box<UnbufferedServerConnection>),
-    Client(Box<UnbufferedClientConnection>),
+    Server(UnbufferedServerConnection),
+    Client(UnbufferedClientConnection),
+}
+
+/// How far the input has been given to rustls.
+#[derive(Default)]
+struct Feed {
+    /// Bytes at the front of the input that rustls has seen and wants to see again: parts of a message.
+    seen: usize,
+    /// Bytes of records in all.
+    received: usize,
 }
 
 /// What the next bytes may cost.
@@ -70,18 +80,17 @@ pub struct Done {
 impl Handshake {
     /// A server's end. `config` must come from [`super::server_config`].
     pub fn server(config: &Arc<ServerConfig>) -> Result<Self, TlsError> {
-        let connection = UnbufferedServerConnection::new(Arc::clone(config))?;
-        Ok(Self::new(Engine::Server(Box::new(connection))))
+        Ok(Self::new(Engine::Server(UnbufferedServerConnection::new(Arc::clone(config))?)))
     }
 
     /// A client's end. `config` must come from [`super::client_config`].
     pub fn client(config: &Arc<ClientConfig>, name: ServerName<'static>) -> Result<Self, TlsError> {
-        let connection = UnbufferedClientConnection::new(Arc::clone(config), name)?;
-        Ok(Self::new(Engine::Client(Box::new(connection))))
+        Ok(Self::new(Engine::Client(UnbufferedClientConnection::new(Arc::clone(config), name)?)))
     }
 
     fn new(engine: Engine) -> Self {
-        Self { engine: Some(engine), captured: Captured::new(), seen: 0, received: 0 }
+        let work = Work { engine: Some(engine), captured: Captured::new(), feed: Feed::default() };
+        Self { work: Box::new(work) }
     }
 
     /// Takes what it can from the front of `input` and appends what is to be sent to `out`, even when it fails (an alert).
@@ -89,23 +98,19 @@ impl Handshake {
     /// What stays in `input` has to be there again, unchanged and with more behind it, in the next call: rustls has marked
     /// and decrypted parts of it. After [`Progress::Done`] it is the beginning of the connection's traffic.
     pub fn receive(&mut self, input: &mut Vec<u8>, out: &mut Vec<u8>) -> Result<Progress, Failure> {
-        let Some(mut engine) = self.engine.take() else {
+        let Work { engine: place, captured, feed } = &mut *self.work;
+        let Some(engine) = place else {
             return Err(Failure { cause: Cause::Internal });
         };
         let before = out.len();
-        let mut captured = std::mem::replace(&mut self.captured, Captured::new());
-        let (taken, result) = captured.listen(|| self.drive(&mut engine, input, out));
+        let (taken, result) = captured.listen(|| feed.drive(engine, input, out));
         input.drain(..taken);
         match result {
             Ok(Step::Done) => {
-                self.seen = 0;
-                finish(engine, &captured).map(Progress::Done).map_err(|cause| Failure { cause })
+                let engine = place.take().ok_or(Failure { cause: Cause::Internal })?;
+                finish(engine, captured).map(Progress::Done).map_err(|cause| Failure { cause })
             }
-            Ok(_) => {
-                self.captured = captured;
-                self.engine = Some(engine);
-                Ok(Progress::More)
-            }
+            Ok(_) => Ok(Progress::More),
             Err(stop) => {
                 let cause = match stop {
                     Stop::Refused(error) => Cause::from(&error),
@@ -120,6 +125,7 @@ impl Handshake {
                     out.truncate(before);
                     out.extend_from_slice(&[ALERT, 3, 3, 0, 2, FATAL, kind]);
                 }
+                *place = None;
                 Err(Failure { cause })
             }
         }
@@ -127,13 +133,15 @@ impl Handshake {
 
     /// What the next bytes may cost. Changes with [`Self::receive`] only.
     pub fn flight(&self) -> Flight {
-        let Some(Engine::Server(connection)) = &self.engine else {
+        let Some(Engine::Server(connection)) = &self.work.engine else {
             return Flight::Hello;
         };
         let resumed = connection.handshake_kind() == Some(HandshakeKind::Resumed);
-        if self.captured.is_complete() || resumed { Flight::Finish } else { Flight::Hello }
+        if self.work.captured.is_complete() || resumed { Flight::Finish } else { Flight::Hello }
     }
+}
 
+impl Feed {
     /// Feeds records until rustls wants more than there is. Returns how many bytes of `input` are done with.
     fn drive(
         &mut self,

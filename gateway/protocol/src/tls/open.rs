@@ -64,12 +64,6 @@ impl Traffic {
         };
         Ok((length, opened))
     }
-
-    /// Whether the peer has closed its direction.
-    pub fn is_closed(&mut self) -> bool {
-        let suite = self.suite();
-        self.halves(suite).1.field(Field::CLOSED) == 1
-    }
 }
 
 /// A record without data: allowed, but not without end.

@@ -130,7 +130,8 @@ pub(super) fn seal(
     Ok(())
 }
 
-/// Set up afresh for each record: 0.2 µs next to the system call that goes with it, and nothing to keep.
+/// Set up afresh for each record: 0.15 µs (and an allocation that the library erases and frees) next to the system call that
+/// goes with it, and nothing to keep.
 #[inline]
 fn key(suite: Suite, bytes: &[u8]) -> Result<LessSafeKey, TlsError> {
     Ok(LessSafeKey::new(UnboundKey::new(suite.aead(), bytes)?))

@@ -85,12 +85,6 @@ impl Traffic {
         update(suite, &mut send, true, out)
     }
 
-    /// Whether nothing can be sealed any more.
-    pub fn is_ended(&mut self) -> bool {
-        let suite = self.suite();
-        self.sending(suite).field(Field::ENDED) == 1
-    }
-
     fn end(&mut self, alert: [u8; 2], out: &mut Vec<u8>) -> Result<(), TlsError> {
         let suite = self.suite();
         let mut send = self.sending(suite);

@@ -78,6 +78,11 @@ impl Field {
     /// Receiving half: 1 after the peer's close_notify.
     pub(super) const CLOSED: Self = Self { shift: 62, width: 1 };
 
+    #[inline]
+    const fn of(self, word: u64) -> u64 {
+        word >> self.shift & self.mask()
+    }
+
     const fn mask(self) -> u64 {
         (1 << self.width) - 1
     }
@@ -88,7 +93,7 @@ const _: () = assert!(Field::SEQUENCE.mask() == SEQUENCE_MAX);
 impl View<'_> {
     #[inline]
     pub(super) fn field(&self, field: Field) -> u64 {
-        u64::from_ne_bytes(*self.word) >> field.shift & field.mask()
+        field.of(u64::from_ne_bytes(*self.word))
     }
 
     #[inline]
@@ -166,12 +171,20 @@ impl Traffic {
     /// How records are protected. Never changes.
     #[inline]
     pub fn suite(&self) -> Suite {
-        let word = match self {
-            Self::Small(_) => return Suite::Aes128,
-            Self::Large(state) => state.send.word,
-            Self::Old(state) => state.send.word,
-        };
-        Suite::from_number(u64::from_ne_bytes(word) >> Field::SUITE.shift & Field::SUITE.mask())
+        match self {
+            Self::Small(_) => Suite::Aes128,
+            _ => Suite::from_number(Field::SUITE.of(self.words().0)),
+        }
+    }
+
+    /// Whether nothing can be sealed any more: a close_notify or another alert of ours was.
+    pub fn is_ended(&self) -> bool {
+        Field::ENDED.of(self.words().0) == 1
+    }
+
+    /// Whether the peer has closed its direction.
+    pub fn is_closed(&self) -> bool {
+        Field::CLOSED.of(self.words().1) == 1
     }
 
     /// Version of TLS. Never changes.
@@ -196,6 +209,16 @@ impl Traffic {
             Self::Large(state) => state.halves(suite),
             Self::Old(state) => state.halves(suite),
         }
+    }
+
+    #[inline]
+    const fn words(&self) -> (u64, u64) {
+        let (send, receive) = match self {
+            Self::Small(state) => (state.send.word, state.receive.word),
+            Self::Large(state) => (state.send.word, state.receive.word),
+            Self::Old(state) => (state.send.word, state.receive.word),
+        };
+        (u64::from_ne_bytes(send), u64::from_ne_bytes(receive))
     }
 
     #[inline]

@@ -57,7 +57,7 @@ fn our_server_serves_rustls_in_every_suite() {
 #[test]
 fn our_client_uses_rustls_in_every_suite() {
     for (expected, suite) in suites() {
-        let ours = Handshake::client(&our_client_of(suite), localhost()).unwrap();
+        let ours = Handshake::client(&our_client_of(expected), localhost()).unwrap();
         let peer = server_connection(rustls_server(&[suite], kind_for(suite)));
         let mut pair = Pair::connect(ours, peer, usize::MAX).unwrap();
         assert_eq!(pair.traffic().suite(), expected);
@@ -75,12 +75,12 @@ fn the_smallest_state_is_preferred() {
 
 #[test]
 fn bytes_may_come_one_by_one() {
-    for (_, suite) in suites() {
+    for (expected, suite) in suites() {
         let config = our_server_with(&with_tickets(), vec![certified(kind_for(suite), &["localhost"])]);
         let ours = Handshake::server(&config).unwrap();
         let mut pair = Pair::connect(ours, client_connection(rustls_client(&[suite])), 1).unwrap();
         talk(&mut pair);
-        let ours = Handshake::client(&our_client_of(suite), localhost()).unwrap();
+        let ours = Handshake::client(&our_client_of(expected), localhost()).unwrap();
         let peer = server_connection(rustls_server(&[suite], kind_for(suite)));
         talk(&mut Pair::connect(ours, peer, 1).unwrap());
     }
@@ -88,7 +88,7 @@ fn bytes_may_come_one_by_one() {
 
 #[test]
 fn messages_may_be_cut_into_many_records() {
-    for (_, suite) in suites() {
+    for (expected, suite) in suites() {
         let config = our_server_with(&with_tickets(), vec![certified(kind_for(suite), &["localhost"])]);
         let mut client = rustls_client(&[suite]);
         client.max_fragment_size = Some(32 + 5);
@@ -97,7 +97,7 @@ fn messages_may_be_cut_into_many_records() {
         talk(&mut pair);
         let mut server = rustls_server(&[suite], kind_for(suite));
         server.max_fragment_size = Some(32 + 5);
-        let ours = Handshake::client(&our_client_of(suite), localhost()).unwrap();
+        let ours = Handshake::client(&our_client_of(expected), localhost()).unwrap();
         talk(&mut Pair::connect(ours, server_connection(server), usize::MAX).unwrap());
     }
 }
@@ -266,4 +266,36 @@ fn a_handshake_may_change_threads() {
     .unwrap();
     deliver(&mut peer, &out);
     talk(&mut Pair::connect(ours, peer, usize::MAX).unwrap());
+}
+
+#[test]
+fn early_data_on_the_strength_of_somebody_elses_ticket_is_skipped() {
+    let mut client = rustls_client(&[suites()[0].1]);
+    client.enable_early_data = true;
+    let mut other = rustls_server(&[suites()[0].1], Kind::Ecdsa);
+    other.max_early_data_size = 16_384;
+    let (mut giver, mut taker) = (server_connection(other), client_connection(client.clone()));
+    for _ in 0..4 {
+        let mut wire = Vec::new();
+        drain(&mut taker, &mut wire);
+        deliver(&mut giver, &wire);
+        wire.clear();
+        drain(&mut giver, &mut wire);
+        deliver(&mut taker, &wire);
+    }
+    let mut connection = rustls::ClientConnection::new(std::sync::Arc::new(client), localhost()).unwrap();
+    for _ in 0..3 {
+        connection.early_data().expect("a ticket that allows it").write_all(&[1; 500]).unwrap();
+    }
+    let ours = Handshake::server(&our_server(&with_tickets())).unwrap();
+    let mut pair = Pair::connect(ours, connection.into(), 999).unwrap();
+    assert!(!pair.done.resumed);
+    let rustls::Connection::Client(client) = &pair.peer else { panic!("a client") };
+    assert!(!client.is_early_data_accepted());
+    talk(&mut pair);
+}
+
+#[test]
+fn a_handshake_is_a_pointer_to_move() {
+    assert_eq!(size_of::<Handshake>(), size_of::<usize>());
 }

@@ -1,7 +1,6 @@
 //! Tests of the TLS module as a whole: against known answers, against rustls in memory, and against misbehaving peers.
 
 mod certificates;
-mod cost;
 mod failures;
 mod handshakes;
 mod misbehaving;

@@ -62,13 +62,10 @@ pub(crate) fn our_client() -> Arc<ClientConfig> {
     client_config(&ClientOptions { trust: Trust::Insecure, ..ClientOptions::default() }).unwrap()
 }
 
-/// Our client with these suites only; the version follows.
-pub(crate) fn our_client_of(suite: SupportedCipherSuite) -> Arc<ClientConfig> {
-    let mut config = rustls_client(&[suite]);
-    let ours = our_client();
-    config.key_log = Arc::clone(&ours.key_log);
-    config.enable_secret_extraction = true;
-    Arc::new(config)
+/// Our client with one suite only; the version follows.
+pub(crate) fn our_client_of(suite: Suite) -> Arc<ClientConfig> {
+    let options = ClientOptions { trust: Trust::Insecure, suites: vec![suite], ..ClientOptions::default() };
+    client_config(&options).unwrap()
 }
 
 /// An ordinary rustls client that believes anybody.
