@@ -108,7 +108,7 @@ fn what_is_no_upgrade_is_answered_in_http() {
         status(&answer(&world, &UPGRADE.replace("/connection/websocket", "/elsewhere").to_owned().add_end())),
         404
     );
-    assert_eq!(status(&answer(&world, "GET /connection/websocket HTTP/1.1\r\nHost: localhost\r\n\r\n")), 400);
+    assert_eq!(status(&answer(&world, "GET /connection/websocket HTTP/1.1\r\nHost: localhost\r\n\r\n")), 426);
     assert_eq!(status(&answer(&world, &UPGRADE.replace("GET", "POST").add_end())), 405);
     assert_eq!(status(&answer(&world, &UPGRADE.replace("Version: 13", "Version: 8").add_end())), 426);
     assert_eq!(status(&answer(&world, &format!("{UPGRADE}X-Long: {}\r\n\r\n", "x".repeat(100_000)))), 431);
@@ -207,7 +207,8 @@ fn a_flood_at_the_cap_is_refused_and_those_inside_do_not_notice() {
     let mut good = Client::of(&world, "ann").unwrap();
     good.subscribe("news").unwrap();
     let before = world.gateway.private_bytes().unwrap();
-    let flood: Vec<TcpStream> = (0..2_000).map(|_| TcpStream::connect(world.plain).unwrap()).collect();
+    // A refusal may be quick enough to be seen by connect itself.
+    let flood: Vec<TcpStream> = (0..2_000).filter_map(|_| TcpStream::connect(world.plain).ok()).collect();
     let slowest = (0..100).map(|_| round_trip(&mut good)).max().unwrap();
     assert!(slowest < Duration::from_millis(500), "{slowest:?}");
     world.metric(metrics::REFUSED, &["cause=\"total\""], |n| n >= (2_000 - cap) as f64).unwrap();

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::json;
-use tests::client::{Client, Closed};
+use tests::client::{self, Client, Closed};
 use tests::credentials::Signer;
 use tests::wait;
 use tests::world::World;
@@ -184,7 +184,12 @@ fn who_does_not_answer_pings_is_closed_with_no_pong_and_who_does_stays() {
     silent.answers_pings = false;
     // Other commands are no pongs.
     silent.command(&json!({ "rpc": { "method": "x", "data": {} } })).unwrap();
-    assert_eq!(silent.closed().unwrap(), Closed { code: 3012, reason: "no pong".to_owned() });
+    let closed = wait::until("the end of the silent one", client::WITHIN, || {
+        good.idle(Duration::from_millis(100)).unwrap();
+        silent.idle(Duration::from_millis(100)).err()
+    });
+    let closed = closed.unwrap().downcast::<Closed>().unwrap();
+    assert_eq!(closed, Closed { code: 3012, reason: "no pong".to_owned() });
     good.subscribe("news").unwrap();
     silent = Client::of(&world, "bob").unwrap();
     for number in 0..8 {

@@ -317,8 +317,7 @@ impl Shard {
                 self.close_with(now, index, violation.code(), &violation.to_string());
                 input.len()
             }
-            Ok((_, Item::Incomplete { .. })) => 0,
-            Ok((count, Item::Nothing)) => count,
+            Ok((count, Item::Incomplete { .. } | Item::Nothing)) => count,
             Ok((count, item)) => {
                 self.item(now, index, item);
                 count
