@@ -1,6 +1,6 @@
 //! A blocking client of the link, as a gateway would be.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
@@ -47,7 +47,9 @@ impl Link {
     /// Waits for the other side to close.
     pub(crate) fn closed(&mut self) -> bool {
         let mut rest = Vec::new();
-        matches!(self.stream.read_to_end(&mut rest), Ok(_)) || self.stream.peer_addr().is_err()
+        let read = self.stream.read_to_end(&mut rest);
+        // What the other side had not read when it closed comes back as a reset.
+        read.is_ok() || read.is_err_and(|error| error.kind() == ErrorKind::ConnectionReset)
     }
 
     pub(crate) fn send<T: Serialize>(&mut self, message: &T) {

@@ -6,8 +6,10 @@ mod program;
 
 use std::fs;
 use std::net::TcpListener;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1, UnparsedPublicKey};
 use link::Link;
@@ -76,7 +78,7 @@ fn tokens_with_the_shared_secret_are_verified() {
     shard.ask(
         |request| ToRelay::Verify { request, token: &token },
         |answer| {
-            assert!(matches!(answer, ToShard::Verified { claims, .. } if claims.user == "42"), "{answer:?}")
+            assert!(matches!(answer, ToShard::Verified { claims, .. } if claims.user == "42"), "{answer:?}");
         },
     );
     shard.ask(
@@ -157,6 +159,32 @@ fn what_is_no_gateway_is_closed() {
     shard.write(&u32::MAX.to_le_bytes());
     assert!(shard.closed());
     relay.says("over the bound");
+}
+
+/// Only root can become somebody else, so elsewhere this checks nothing.
+#[test]
+fn another_user_is_refused_unless_allowed() {
+    if fs::metadata("/proc/self").unwrap().uid() != 0 {
+        return;
+    }
+    let greeting = Greeting { version: VERSION, purpose: Purpose::Control, gateway: 1, shard: 0 }.encode();
+    let greeting: String = greeting.iter().map(|byte| format!("\\x{byte:02x}")).collect();
+    let welcomed = |relay: &Relay| {
+        let path = relay.folder.file("relay.sock");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o666)).unwrap();
+        let script = format!(
+            "use IO::Socket::UNIX; $s = IO::Socket::UNIX->new(Peer => '{}') or die $!; \
+             syswrite($s, \"{greeting}\"); exit(sysread($s, $b, 4) ? 0 : 9)",
+            path.display()
+        );
+        Command::new("perl").args(["-e", &script]).uid(65534).status().unwrap().success()
+    };
+    let relay = Relay::start("");
+    assert!(!welcomed(&relay));
+    relay.says("user 65534 may not connect: if it runs the gateway, add it to link.allowed_uids");
+    assert!(relay.get("/metrics").1.contains("headland_relay_links_refused_total 1"));
+    let relay = Relay::start("allowed_uids = [65534]\n");
+    assert!(welcomed(&relay));
 }
 
 #[test]

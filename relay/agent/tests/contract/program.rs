@@ -49,10 +49,10 @@ impl Folder {
         pair
     }
 
-    /// The configuration: link and metrics in place, and `more` with `{folder}` filled in.
+    /// The configuration: metrics and link in place, and `more` (which begins in `[link]`) with `{folder}` filled in.
     pub(crate) fn configure(&self, http: SocketAddr, more: &str) {
         let folder = self.0.display().to_string();
-        let text = format!("[link]\npath = \"{folder}/relay.sock\"\n[http]\naddress = \"{http}\"\n{more}");
+        let text = format!("[http]\naddress = \"{http}\"\n[link]\npath = \"{folder}/relay.sock\"\n{more}");
         self.write("relay.toml", &text.replace("{folder}", &folder));
     }
 }
@@ -89,7 +89,9 @@ impl Relay {
         let (sender, lines) = channel();
         let errors = BufReader::new(child.stderr.take().unwrap());
         std::thread::spawn(move || {
-            errors.lines().map_while(Result::ok).for_each(|line| drop(sender.send(line)))
+            for line in errors.lines().map_while(Result::ok) {
+                let _ = sender.send(line);
+            }
         });
         let relay = Self { folder, http, child, lines };
         relay.says("link on");
@@ -111,8 +113,12 @@ impl Relay {
         Link::connect(&self.folder.file("relay.sock"), purpose)
     }
 
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     pub(crate) fn signal(&self, name: &str) {
-        let sent = Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status();
+        let sent = Command::new("kill").args([&format!("-{name}"), &self.id().to_string()]).status();
         assert!(sent.unwrap().success());
     }
 
@@ -133,7 +139,7 @@ impl Relay {
 
     /// Memory that is the process's own, in bytes.
     pub(crate) fn private_bytes(&self) -> usize {
-        let text = fs::read_to_string(format!("/proc/{}/smaps_rollup", self.child.id())).unwrap();
+        let text = fs::read_to_string(format!("/proc/{}/smaps_rollup", self.id())).unwrap();
         let line = |name: &str| {
             let line = text.lines().find(|line| line.starts_with(name)).unwrap();
             line.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap() * 1024
