@@ -80,11 +80,11 @@ pub(crate) const TABLE: &[Row] = &[
     Row {
         name: "net.ipv4.ip_local_port_range",
         weight: Weight::Stops,
-        why: "a source address has one port per connection to the same destination; half of them are found quickly",
+        why: "a source address has one port per connection to the same destination, and finds only half of them quickly",
         present: |host, needs| {
             let range = host.sysctl("net.ipv4.ip_local_port_range")?;
             let ports = range.get(1)?.checked_sub(*range.first()?)?.saturating_add(1);
-            Some((ports / 2).saturating_mul(needs.sources()?))
+            Some(ports.saturating_mul(needs.sources()?))
         },
         needed: |needs| needs.sources().map(|_| needs.connections),
         lift: Lift::Words(|_, needs, _| {
