@@ -26,6 +26,8 @@ pub const GREETING_TIMEOUT: Duration = Duration::from_secs(5);
 pub const STATS_EVERY: Duration = Duration::from_secs(1);
 /// Flights a worker's queue holds; more wait in their shards.
 pub const JOBS_QUEUED_MAX: usize = 256;
+/// Finished flights that a worker with more to do keeps to itself before it wakes their shards; about a millisecond's worth.
+pub const FLIGHTS_PER_WAKE: usize = 8;
 /// How long a signature may take before its handshake fails.
 pub const SIGN_TIMEOUT: Duration = Duration::from_secs(3);
 /// After this many connections have gone, freed memory is given back to the system at the next quiet moment.

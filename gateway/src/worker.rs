@@ -15,7 +15,7 @@ use protocol::shard::Job;
 use sys::Waker;
 
 use crate::{
-    limits::{JOBS_QUEUED_MAX, WORKER_NICE},
+    limits::{FLIGHTS_PER_WAKE, JOBS_QUEUED_MAX, WORKER_NICE},
     reactor::Workers,
 };
 
@@ -60,11 +60,21 @@ pub(crate) fn start(count: usize, wakers: &[Waker]) -> io::Result<Vec<Desk>> {
 fn work(queue: &Receiver<Assignment>) {
     // Without the right to lower it, handshakes only compete on equal terms.
     let _ = sys::lower_priority(WORKER_NICE);
-    while let Ok(Assignment { mut job, reply }) = queue.recv() {
+    // Shards that have results and do not know it yet. Waking one after each flight would cost two switches of context per
+    // handshake: while there is more to do they are told of several at once.
+    let mut unaware: Vec<Waker> = Vec::new();
+    let mut done = 0;
+    loop {
+        if queue.is_empty() || done >= FLIGHTS_PER_WAKE {
+            unaware.drain(..).for_each(|waker| waker.wake());
+            done = 0;
+        }
+        let Ok(Assignment { mut job, reply }) = queue.recv() else { return };
         job.run();
+        done += 1;
         // It has room for every flight that can be under way; a shard that has ended takes no more.
         if reply.done.send(job).is_ok() && !reply.woken.swap(true, Ordering::AcqRel) {
-            reply.waker.wake();
+            unaware.push(reply.waker);
         }
     }
 }

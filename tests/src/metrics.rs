@@ -17,6 +17,9 @@ pub const RESUMED: &str = "headland_gateway_handshakes_resumed_total";
 /// Bytes that clients have not taken yet.
 pub const BACKLOG: &str = "headland_gateway_backlog_bytes";
 
+/// Shards whose link to the relay is up.
+pub const LINKS: &str = "headland_relay_shard_links";
+
 /// How long an answer may take.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 

@@ -248,7 +248,18 @@ impl World {
         }
         let (status, body) = metrics::get(self.http, "/health")?;
         anyhow::ensure!(status == 200, "/health answered {status}: {body}");
+        // Sockets listen early, and before its link is up a shard answers with temporary errors, which is for other tests.
+        let shards =
+            wait::until("the gateway to say how many shards it has", READY_WITHIN, || self.shards())?;
+        self.metric(metrics::LINKS, &[], |links| links >= shards)?;
         Ok(())
+    }
+
+    /// As many as the gateway last said it has.
+    fn shards(&self) -> Option<f64> {
+        let log = self.gateway.log();
+        let line = log.lines().rev().find(|line| line.contains(" shards, "))?;
+        line.split_whitespace().find_map(|word| word.parse().ok())
     }
 }
 

@@ -1,4 +1,5 @@
 //! The command line of `headland-relay`.
+#![forbid(unsafe_code)]
 
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -2,8 +2,8 @@
 
 /// One frame's body. Holds a recovery answer of [`RECOVERY_BYTES_MAX`] with its framing.
 pub const FRAME_BYTES_MAX: usize = 4 * 1024 * 1024;
-/// Publications returned by one recovery or history answer, in bytes of data: past it, recovery is `recovered: false`
-/// and a history page ends early.
+/// Publications returned by one recovery or history answer, in bytes of their frames: past it, recovery is
+/// `recovered: false` and a history page ends early.
 pub const RECOVERY_BYTES_MAX: usize = 2 * 1024 * 1024;
 /// Bytes of frames a relay keeps for one shard that does not read; past it channels are marked as gapped.
 pub const LINK_TO_SHARD_BYTES_MAX: usize = 16 * 1024 * 1024;

@@ -156,7 +156,8 @@ pub enum ToShard<'a> {
     Subscribed {
         /// Of the question.
         request: u32,
-        /// The channel's top offset; with `recovered`, that of the last publication below (or of the question).
+        /// The channel's top offset, recovered or not; 0 in channels that keep no history. (Clients whose recovery succeeded
+        /// are shown the offset they asked with and advance it themselves: the session's business.)
         offset: u64,
         /// The stream's incarnation; empty in channels that keep no history.
         #[serde(borrow)]
