@@ -7,10 +7,12 @@ use std::path::Path;
 /// The contents of a file of at most `bytes_max`.
 pub(crate) fn read(path: &Path, bytes_max: u64) -> Result<Vec<u8>, FileError> {
     let file = File::open(path)?;
-    if !file.metadata()?.is_file() {
+    let found = file.metadata()?;
+    if !found.is_file() {
         return Err(FileError::NotAFile);
     }
-    let mut bytes = Vec::new();
+    // In one piece, so that erasing a key's text erases all of it.
+    let mut bytes = Vec::with_capacity(usize::try_from(found.len().min(bytes_max)).unwrap_or(0) + 1);
     file.take(bytes_max + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > bytes_max {
         return Err(FileError::TooLarge { bytes_max });

@@ -136,10 +136,7 @@ impl Broker {
     }
 
     pub(super) fn fail(&mut self, link: LinkId, request: u32, error: ErrorCode) {
-        let mut frame = Vec::new();
-        let encoded = frame::encode(&ToShard::Failed { request, code: error.code }, &mut frame);
-        debug_assert!(encoded.is_ok(), "a refusal is a few bytes");
-        self.queue_answer(link, &frame);
+        self.queue_message(link, &ToShard::Failed { request, code: error.code });
     }
 
     /// An answer whose encoding may have been too large is still an answer.

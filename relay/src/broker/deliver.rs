@@ -31,9 +31,7 @@ impl Broker {
         match placed {
             Ok((offset, epoch)) => {
                 let epoch = epoch.as_ref().map_or("", Epoch::as_str);
-                let mut frame = Vec::new();
-                let encoded = frame::encode(&ToShard::Published { request, offset, epoch }, &mut frame);
-                self.queue_or_fail(link, request, encoded, frame);
+                self.queue_message(link, &ToShard::Published { request, offset, epoch });
             }
             Err(error) => self.fail(link, request, error),
         }
@@ -95,40 +93,50 @@ impl Broker {
 
     /// Hands a publication to every link that wants the channel. `before` is the stream's position without it.
     fn deliver(&mut self, index: u32, before: Option<Gap>, frame: &[u8]) {
-        let Some(links) = self.channels.channel(index).map(|channel| channel.links.clone()) else { return };
-        for link in links {
-            let Some(outbound) = self.links.get_mut(&link) else {
-                self.disinterest(link, index);
-                continue;
-            };
-            if outbound.overflowed() {
-                continue;
-            }
+        self.each_link(index, |broker, link| {
+            let Some(outbound) = broker.links.get_mut(&link) else { return };
             match before {
-                Some(before) => match outbound.offer(index, before, frame, &self.limits) {
-                    Offered::Queued => self.counters.deliveries += 1,
-                    Offered::Gapped => self.counters.gaps += 1,
+                Some(before) => match outbound.offer(index, before, frame, &broker.limits) {
+                    Offered::Queued => broker.counters.deliveries += 1,
+                    Offered::Gapped => broker.counters.gaps += 1,
                     Offered::Waiting => {}
-                    Offered::Overflow => self.overflow(link),
+                    Offered::Overflow => broker.overflow(link),
                 },
-                None if outbound.offer_loose(frame, &self.limits) => self.counters.deliveries += 1,
-                None => self.counters.lost += 1,
+                None if outbound.offer_loose(frame, &broker.limits) => broker.counters.deliveries += 1,
+                None => broker.counters.lost += 1,
             }
-            self.announce(link);
-        }
+        });
     }
 
     /// Hands a join or leave to every link that wants the channel.
     pub(super) fn deliver_event(&mut self, index: u32, frame: &[u8]) {
-        let links = self.channels.channel(index).map(|channel| channel.links.clone()).unwrap_or_default();
-        for link in links {
-            let Some(outbound) = self.links.get_mut(&link).filter(|outbound| !outbound.overflowed()) else {
-                continue;
-            };
-            if !outbound.offer_loose(frame, &self.limits) {
-                self.counters.lost_events += 1;
+        self.each_link(index, |broker, link| {
+            let Some(outbound) = broker.links.get_mut(&link) else { return };
+            if !outbound.offer_loose(frame, &broker.limits) {
+                broker.counters.lost_events += 1;
             }
-            self.announce(link);
+        });
+    }
+
+    /// Does something for each living link that wants the channel, and announces what that queued. Takes out links that are
+    /// gone.
+    fn each_link(&mut self, index: u32, mut each: impl FnMut(&mut Self, LinkId)) {
+        let (mut place, mut gone) = (0, false);
+        let link_at = |broker: &Self, place| broker.channels.channel(index)?.links.get(place).copied();
+        while let Some(link) = link_at(self, place) {
+            place += 1;
+            match self.links.get(&link) {
+                None => gone = true,
+                Some(outbound) if outbound.overflowed() => {}
+                Some(_) => {
+                    each(self, link);
+                    self.announce(link);
+                }
+            }
+        }
+        if gone {
+            let Self { channels, links, .. } = self;
+            channels.change(index, |channel| channel.links.retain(|link| links.contains_key(link)));
         }
     }
 

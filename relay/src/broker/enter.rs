@@ -125,9 +125,7 @@ impl Broker {
         };
         // Fits: presence per channel is bounded far below.
         let message = ToShard::PresenceStats { request, clients: clients as u32, users: users as u32 };
-        let mut frame = Vec::new();
-        let encoded = frame::encode(&message, &mut frame);
-        self.queue_or_fail(link, request, encoded, frame);
+        self.queue_message(link, &message);
     }
 }
 

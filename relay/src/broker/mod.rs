@@ -119,13 +119,7 @@ impl Broker {
 
     /// Queues an answer of the shell's own.
     pub fn answer(&mut self, link: LinkId, message: &ToShard<'_>) {
-        let mut frame = std::mem::take(&mut self.scratch);
-        frame.clear();
-        match frame::encode(message, &mut frame) {
-            Ok(()) => self.queue_answer(link, &frame),
-            Err(_) => debug_assert!(false, "the shell's answers are small"),
-        }
-        self.scratch = frame;
+        self.queue_message(link, message);
         self.check();
     }
 
@@ -177,6 +171,17 @@ impl Broker {
             queued_bytes: self.links.values().map(|link| link.queued() as u64).sum(),
             gapped: self.links.values().map(|link| link.gaps.len() as u64).sum(),
         }
+    }
+
+    /// Queues an answer that is known to be small.
+    fn queue_message(&mut self, link: LinkId, message: &ToShard<'_>) {
+        let mut frame = std::mem::take(&mut self.scratch);
+        frame.clear();
+        match frame::encode(message, &mut frame) {
+            Ok(()) => self.queue_answer(link, &frame),
+            Err(_) => debug_assert!(false, "small answers fit a frame"),
+        }
+        self.scratch = frame;
     }
 
     /// Queues a frame that must arrive, or gives the link up.
