@@ -77,7 +77,7 @@ pub struct CommonArgs {
     #[arg(long, value_delimiter = ',', value_name = "PID")]
     pub server_pid: Vec<u32>,
     /// Milliseconds a thread sleeps before it waits for more: its wake-ups are the server's work on a shared machine, and a
-    /// nap gathers them. Adds up to as much to each latency. By default 2 where a mode runs at full speed, 0 where it has a rate.
+    /// nap gathers them. Adds up to as much to each latency. By default 2 in a fan-out without a rate, otherwise 0.
     #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(0..=1000))]
     pub nap_ms: Option<u64>,
     /// Write the report as JSON to FILE, or to standard output with -.
