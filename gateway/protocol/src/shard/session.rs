@@ -275,7 +275,10 @@ impl Shard {
             reject_unrecovered: asked.rejects_unrecovered(),
         };
         let known = self.hub.reserve(channel);
-        if self.hub.channel(known).live && !wish.recover {
+        let entry = self.hub.channel(known);
+        // After a loss the hub knows no position to start from until the relay has named one.
+        let unknown = wish.positioned && entry.epoch.is_empty();
+        if entry.live && !wish.recover && !unknown {
             self.subscribe_here(now, index, id, known, wish);
             return;
         }
