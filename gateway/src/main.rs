@@ -1,5 +1,4 @@
 //! `headland-gateway`: the command line.
-#![forbid(unsafe_code)]
 
 use std::{path::PathBuf, process::ExitCode};
 

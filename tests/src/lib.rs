@@ -7,5 +7,6 @@ pub mod credentials;
 pub mod metrics;
 pub mod process;
 pub mod script;
+pub mod sim;
 pub mod wait;
 pub mod world;
