@@ -1,4 +1,5 @@
 //! `headland-gateway`: the command line.
+#![forbid(unsafe_code)]
 
 use std::{path::PathBuf, process::ExitCode};
 

@@ -139,8 +139,12 @@ impl<S: Sys, W: Workers, O: Outside> Reactor<S, W, O> {
 
     /// One turn. False when a drain has closed everything.
     pub fn turn(&mut self) -> io::Result<bool> {
-        let timeout = self.timeout();
-        self.sys.wait(&mut self.ready, timeout)?;
+        self.ready.clear();
+        // While more reads wait than a turn makes, no more are asked for: that bounds the queue.
+        if self.reads.len() <= READS_PER_TURN {
+            let timeout = self.timeout();
+            self.sys.wait(&mut self.ready, timeout)?;
+        }
         let now = Now { at: self.sys.now(), unix: self.sys.unix() };
         self.note();
         self.obey(now);

@@ -12,6 +12,8 @@ pub const SOURCES_MAX: usize = 65_536;
 pub const CONNECTIONS_PER_SOURCE: u32 = 12_000;
 /// Connections that are being opened at once, per thread, unless told: enough to keep a server's accept loop fed.
 pub const OPENING_DEFAULT: u32 = 256;
+/// The same where opening is what is measured: more would wait for this program rather than for the server.
+pub const OPENING_HANDSHAKE_DEFAULT: u32 = 32;
 /// Seconds for a connection to become usable, from `connect` to the last reply, unless told.
 pub const OPENING_TIMEOUT_S_DEFAULT: f64 = 30.0;
 /// Failures to open without one success between, after which a thread stops trying.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
-use crate::limits::{OPENING_DEFAULT, OPENING_TIMEOUT_S_DEFAULT};
+use crate::limits::OPENING_TIMEOUT_S_DEFAULT;
 
 /// Opens and holds connections against anything that speaks the client protocol, and says what broke first.
 ///
@@ -67,9 +67,9 @@ pub struct CommonArgs {
     /// Threads, each with a file table of its own; more are used when the descriptor limit asks for them.
     #[arg(long)]
     pub threads: Option<usize>,
-    /// Connections being opened at once, per thread.
-    #[arg(long, default_value_t = OPENING_DEFAULT, value_parser = clap::value_parser!(u32).range(1..=65_536))]
-    pub opening: u32,
+    /// Connections being opened at once, per thread; by default 256, and 32 in the handshake mode.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    pub opening: Option<u32>,
     /// Seconds a connection may take to become usable.
     #[arg(long, default_value_t = OPENING_TIMEOUT_S_DEFAULT)]
     pub timeout: f64,
@@ -77,7 +77,7 @@ pub struct CommonArgs {
     #[arg(long, value_delimiter = ',', value_name = "PID")]
     pub server_pid: Vec<u32>,
     /// Milliseconds a thread sleeps before it waits for more: its wake-ups are the server's work on a shared machine, and a
-    /// nap gathers them. Adds up to as much to each latency. By default 2 where a mode runs at full speed, 0 where it has a rate.
+    /// nap gathers them. Adds up to as much to each latency. By default 2 in a fan-out without a rate, otherwise 0.
     #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(0..=1000))]
     pub nap_ms: Option<u64>,
     /// Write the report as JSON to FILE, or to standard output with -.

@@ -17,7 +17,7 @@ use tuning::{DESCRIPTORS_RESERVED, Needs, Side, Weight};
 
 use crate::connection::{Goal, Manner};
 use crate::credentials::Credentials;
-use crate::limits::{CA_BYTES_MAX, CONNECTIONS_MAX, THREADS_MAX};
+use crate::limits::{CA_BYTES_MAX, CONNECTIONS_MAX, OPENING_DEFAULT, THREADS_MAX};
 use crate::options::CommonArgs;
 use crate::pattern::Pattern;
 use crate::server::Server;
@@ -79,7 +79,7 @@ impl Plan {
             force: common.force,
             json: common.json.clone(),
             origin: common.origin.clone(),
-            opening: common.opening,
+            opening: common.opening.unwrap_or(OPENING_DEFAULT),
             connections,
             target,
             sources,

@@ -16,6 +16,8 @@ use crate::own::OwnLoad;
 pub enum Basis {
     /// A count: right however long it took.
     Count,
+    /// How this run went, by the clock; says nothing about what the server could do.
+    Run,
     /// The server's own CPU time or memory: right even when this program was the slower end.
     Server,
     /// The clock: wrong when this program was the slower end.

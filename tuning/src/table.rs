@@ -58,9 +58,9 @@ pub(crate) const TABLE: &[Row] = &[
     Row {
         name: "fs.file-max",
         weight: Weight::Stops,
-        why: "all open files of the machine count together, and half as many again are left to the rest",
+        why: "all open files of the machine count together, and a tenth more is left to the rest",
         present: |host, _| first(host, "fs.file-max"),
-        needed: |needs| Some(needs.sockets().saturating_mul(3) / 2),
+        needed: |needs| Some(needs.sockets().saturating_mul(11) / 10),
         lift: Lift::Sysctl(number),
     },
     Row {

@@ -9,8 +9,8 @@ use protocol::client::received::Answer;
 use crate::connection::{Goal, Line, Listener};
 use crate::crew::Crew;
 use crate::latency;
-use crate::limits::RAMP_SILENCE_MAX;
-use crate::options::HandshakeArgs;
+use crate::limits::{OPENING_HANDSHAKE_DEFAULT, RAMP_SILENCE_MAX};
+use crate::options::{CommonArgs, HandshakeArgs};
 use crate::plan::{Plan, rate, seconds};
 use crate::report::{Basis, Report};
 use crate::run::{self, Span};
@@ -38,8 +38,9 @@ struct Opener {
 impl Handshake {
     pub(super) fn new(args: &HandshakeArgs) -> Result<(Plan, Self), String> {
         let cores = sys::cores().map_or(1, |cores| cores.len());
-        let most = args.common.opening.saturating_mul(u32::try_from(cores).unwrap_or(1));
-        let plan = Plan::new(&args.common, most, 2)?;
+        let opening = args.common.opening.unwrap_or(OPENING_HANDSHAKE_DEFAULT);
+        let most = opening.saturating_mul(u32::try_from(cores).unwrap_or(1));
+        let plan = Plan::new(&CommonArgs { opening: Some(opening), ..args.common.clone() }, most, 2)?;
         let this = Self {
             rate: rate("--rate", args.rate)?,
             time: seconds("--seconds", args.seconds)?,

@@ -96,7 +96,10 @@ impl Shard {
 
     /// Publications of a channel were lost: its subscribers must recover by themselves.
     pub(super) fn lose_position(&mut self, channel: u32) {
-        self.hub.channel_mut(channel).epoch = Box::default();
+        let entry = self.hub.channel_mut(channel);
+        entry.epoch = Box::default();
+        // Whoever subscribes next asks the relay where the channel is.
+        entry.live = false;
         self.hub.publish(channel, Event::Insufficient);
     }
 

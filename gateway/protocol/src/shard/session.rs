@@ -275,10 +275,7 @@ impl Shard {
             reject_unrecovered: asked.rejects_unrecovered(),
         };
         let known = self.hub.reserve(channel);
-        let entry = self.hub.channel(known);
-        // After a loss the hub knows no position to start from until the relay has named one.
-        let unknown = wish.positioned && entry.epoch.is_empty();
-        if entry.live && !wish.recover && !unknown {
+        if self.hub.channel(known).live && !wish.recover {
             self.subscribe_here(now, index, id, known, wish);
             return;
         }
