@@ -4,9 +4,9 @@
 pub mod bench;
 pub mod client;
 pub mod credentials;
+pub mod fuzz;
 pub mod metrics;
 pub mod process;
 pub mod script;
-pub mod sim;
 pub mod wait;
 pub mod world;

@@ -12,8 +12,6 @@ mod input;
 mod restore;
 mod session;
 mod sweep;
-#[cfg(test)]
-mod tests;
 
 use std::{collections::VecDeque, net::SocketAddr, rc::Rc, sync::Arc};
 

@@ -1,0 +1,101 @@
+//! Frames of the private links: what decodes can be encoded and decodes to the same, and a length never makes anybody wait for more
+//! than the bound.
+
+use serde::Serialize;
+use wire::{
+    ClientId,
+    frame::{GREETING_BYTES, Greeting, Welcome, decode, encode, split},
+    limits::FRAME_BYTES_MAX,
+    link::{ClientInfo, Position, Publication, ToRelay, ToShard},
+    settings::Settings,
+    sign::{SignReply, SignRequest},
+};
+
+/// Encodings are not unique (a number may be written longer than it need be), but meaning is, and the shortest is written.
+macro_rules! again {
+    ($message:ty, $body:expr) => {
+        if let Ok(message) = decode::<$message>($body) {
+            let mut written = Vec::new();
+            encode(&message, &mut written).expect("invariant: what fitted a frame fits one again");
+            let (_, body) = written.split_at(4);
+            assert!(body.len() <= $body.len());
+            assert_eq!(decode::<$message>(body).as_ref(), Ok(&message));
+        }
+    };
+}
+
+/// The input as frames; each body as every kind of message.
+pub(super) fn run(bytes: &[u8]) {
+    if let Some(first) = bytes.first_chunk::<GREETING_BYTES>() {
+        if let Ok(greeting) = Greeting::decode(first) {
+            assert_eq!(Greeting::decode(&greeting.encode()), Ok(greeting));
+        }
+        let _ = Welcome::decode(first);
+    }
+    let mut rest = bytes;
+    while let Ok(Some((body, next))) = split(rest) {
+        assert!(body.len() <= FRAME_BYTES_MAX);
+        assert_eq!(body.len() + next.len() + 4, rest.len());
+        again!(ToRelay<'_>, body);
+        again!(ToShard<'_>, body);
+        again!(SignRequest<'_>, body);
+        again!(SignReply<'_>, body);
+        again!(Settings, body);
+        rest = next;
+    }
+}
+
+pub(super) fn seeds() -> Vec<Vec<u8>> {
+    let client = ClientId::default();
+    let info = ClientInfo { client, user: "ann", conn_info: br#"{"name":"A"}"#, chan_info: b"" };
+    let position = Some(Position { offset: 300, epoch: "xAbCdEfG" });
+    let publication = Publication { offset: 301, data: b"{}", info: Some(info) };
+    let channel = "chat:42";
+    let asked = [
+        ToRelay::Verify { request: 1, token: "a.b.c" },
+        ToRelay::Subscribe { request: 2, channel, recover: position },
+        ToRelay::Unsubscribe { channel },
+        ToRelay::Enter { channel, info },
+        ToRelay::Leave { channel, client },
+        ToRelay::Publish { request: 3, channel, data: b"{}", info: Some(info) },
+        ToRelay::History { request: 4, channel, since: position, limit: -1, reverse: true },
+        ToRelay::Presence { request: 5, channel },
+        ToRelay::PresenceStats { request: 6, channel },
+        ToRelay::Stats(Box::default()),
+    ];
+    let epoch = "xAbCdEfG";
+    let publications = vec![publication; 2];
+    let answered = [
+        ToShard::Subscribed {
+            request: 2,
+            offset: 301,
+            epoch,
+            recovered: true,
+            publications: publications.clone(),
+        },
+        ToShard::Published { request: 3, offset: 302, epoch },
+        ToShard::History { request: 4, offset: 302, epoch, publications },
+        ToShard::Presence { request: 5, members: vec![info; 2] },
+        ToShard::PresenceStats { request: 6, clients: 2, users: 1 },
+        ToShard::Failed { request: 7, code: 100 },
+        ToShard::Publication { channel, publication },
+        ToShard::Join { channel, info },
+        ToShard::Leave { channel, info },
+        ToShard::Insufficient { channel },
+    ];
+    let mut seeds = Vec::new();
+    seeds.extend(asked.iter().map(framed));
+    seeds.extend(answered.iter().map(framed));
+    seeds.push(framed(&SignRequest { key: 1, scheme: 0x0403, message: &[0x20; 64] }));
+    seeds.push(framed(&SignReply::Signature(&[0x30; 70])));
+    seeds.push(seeds.concat());
+    let purpose = wire::frame::Purpose::Shard;
+    seeds.push(Greeting { version: wire::frame::VERSION, purpose, gateway: 7, shard: 1 }.encode().to_vec());
+    seeds
+}
+
+fn framed<T: Serialize>(message: &T) -> Vec<u8> {
+    let mut out = Vec::new();
+    encode(message, &mut out).expect("invariant: a small message fits a frame");
+    out
+}
