@@ -8,5 +8,6 @@ pub mod fuzz;
 pub mod metrics;
 pub mod process;
 pub mod script;
+pub mod sim;
 pub mod wait;
 pub mod world;

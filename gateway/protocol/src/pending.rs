@@ -79,7 +79,7 @@ const NUMBER_MASK: u32 = u32::MAX >> 1;
 impl Pending {
     /// Numbers a request, or gives it back when too many wait.
     pub fn ask(&mut self, at: Duration, asker: Asker) -> Result<u32, Asker> {
-        if self.entries.len() >= PENDING_MAX {
+        if self.is_full() {
             return Err(asker);
         }
         let request = self.first.wrapping_add(self.entries.len() as u32) & NUMBER_MASK;
@@ -110,6 +110,11 @@ impl Pending {
         let (asker, _) = self.entries.front_mut()?.take()?;
         self.trim();
         Some((request, asker))
+    }
+
+    /// No further request can be numbered.
+    pub fn is_full(&self) -> bool {
+        self.entries.len() >= PENDING_MAX
     }
 
     /// Nobody waits.

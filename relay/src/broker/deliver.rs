@@ -186,7 +186,8 @@ impl Broker {
         };
         let mut fits = true;
         for (offset, frame) in stream.frames(places) {
-            if outbound.queued() + frame.len() > room {
+            // One larger than the room goes when it is alone.
+            if outbound.queued() > 0 && outbound.queued() + frame.len() > room {
                 return false;
             }
             fits = outbound.answer(frame, limits);

@@ -329,6 +329,15 @@ impl Channel {
         self.subscribers.len()
     }
 
+    /// The relay sends the channel's publications from this position on.
+    pub fn stands_at(&mut self, offset: u64, epoch: &str) {
+        self.live = true;
+        self.offset = offset;
+        if *self.epoch != *epoch {
+            self.epoch = Box::from(epoch);
+        }
+    }
+
     /// After an insertion the walk may have one more to visit: a visit too many hands over nothing.
     fn widen(&mut self) {
         let everybody = self.subscribers.len() as u32;

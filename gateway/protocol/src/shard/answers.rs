@@ -167,7 +167,10 @@ impl Shard {
         let index = self.asker_index(asker);
         match (asker.question, index) {
             (Question::Restore { channel }, _) => {
-                self.lose_position(channel);
+                // A link that is lost again is restored again; one that is there has no answer to give.
+                if self.link.up {
+                    self.lose_position(channel);
+                }
                 self.release(channel);
             }
             (Question::Subscribe { channel, .. }, index) => {
@@ -258,17 +261,12 @@ impl Shard {
 
     /// The relay's word on a channel's position. On a live channel it cannot differ from what the hub has seen, by the link's order.
     pub(super) fn note_position(&mut self, channel: u32, top: &Top<'_>) {
-        let entry = self.hub.channel_mut(channel);
-        entry.live = true;
-        if entry.subscribers() == 0 || entry.epoch.is_empty() {
-            entry.offset = top.offset;
-            entry.epoch = Box::from(top.epoch);
-        } else if *entry.epoch != *top.epoch || entry.offset != top.offset {
+        let entry = self.hub.channel(channel);
+        let known = entry.subscribers() > 0 && !entry.epoch.is_empty();
+        if known && (*entry.epoch != *top.epoch || entry.offset != top.offset) {
             self.lose_position(channel);
-            let entry = self.hub.channel_mut(channel);
-            entry.offset = top.offset;
-            entry.epoch = Box::from(top.epoch);
         }
+        self.hub.channel_mut(channel).stands_at(top.offset, top.epoch);
     }
 
     /// Gives a reservation back, and tells the relay if the channel went with it.

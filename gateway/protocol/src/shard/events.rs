@@ -34,6 +34,10 @@ impl Shard {
                 lost.push((index, channel));
                 return;
             };
+            // What comes after a loss is for those who subscribe after it; one visit hands over both.
+            if lost.last() == Some(&(index, channel)) {
+                return;
+            }
             let connection = &mut connections[index as usize];
             debug_assert_eq!(connection.phase, Phase::Ready, "subscribers are ready sessions");
             let Some(frame) = frames.get(connection.encoding) else { return };
@@ -92,7 +96,10 @@ impl Shard {
 
     /// Publications of a channel were lost: its subscribers must recover by themselves.
     pub(super) fn lose_position(&mut self, channel: u32) {
-        self.hub.channel_mut(channel).epoch = Box::default();
+        let entry = self.hub.channel_mut(channel);
+        entry.epoch = Box::default();
+        // Whoever subscribes next asks the relay where the channel is.
+        entry.live = false;
         self.hub.publish(channel, Event::Insufficient);
     }
 

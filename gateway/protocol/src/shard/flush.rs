@@ -101,6 +101,8 @@ impl Shard {
             }
         } else if waiting {
             self.note_backlog(now, index);
+            // What was queued in one turn is not held against a reader until the socket has refused it.
+            self.check_backlog(now, index);
         } else if let Some(hot) = &mut connection.hot {
             hot.slow_since = None;
         }

@@ -12,6 +12,8 @@ mod input;
 mod restore;
 mod session;
 mod sweep;
+#[cfg(test)]
+mod tests;
 
 use std::{collections::VecDeque, net::SocketAddr, rc::Rc, sync::Arc};
 

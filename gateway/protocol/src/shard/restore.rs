@@ -33,12 +33,13 @@ impl Shard {
         }
     }
 
-    /// Goes on restoring, as far as one turn and the link's bound allow. True when more is left.
+    /// Goes on restoring, as far as one turn and the link's bounds allow. True when more can be done at once.
     pub fn restore(&mut self, now: Now) -> bool {
         let Some(mut cursor) = self.link.restore else { return false };
         for _ in 0..RESTORES_PER_TURN {
-            if self.link_is_full() {
-                break;
+            if self.link_is_full() || self.pending.is_full() {
+                self.link.restore = Some(cursor);
+                return false;
             }
             let Some((id, channel)) = self.hub.channel_from(cursor.channel) else {
                 self.link.restore = None;
@@ -90,10 +91,7 @@ impl Shard {
         } else {
             // Not what we had: a relay that lost its history, or too much was missed.
             self.lose_position(channel);
-            let entry = self.hub.channel_mut(channel);
-            entry.live = true;
-            entry.offset = top.offset;
-            entry.epoch = Box::from(top.epoch);
+            self.hub.channel_mut(channel).stands_at(top.offset, top.epoch);
         }
         self.release(channel);
     }

@@ -36,13 +36,8 @@ impl Shard {
     pub fn expire(&mut self, now: Now) -> bool {
         self.sweep.tick = Tick::current(now);
         self.sweep.birth_unix = now.unix.saturating_sub(now.at.as_secs());
-        let passed = now.at.saturating_sub(self.sweep.at).as_millis() as u64;
-        self.sweep.at = now.at;
-        let table = self.due.len();
-        let slice =
-            if passed >= SWEEP_MS { table } else { (table as u64 * passed).div_ceil(SWEEP_MS) as usize };
-        for _ in 0..slice {
-            if self.sweep.cursor >= table {
+        for _ in 0..self.slice(now) {
+            if self.sweep.cursor >= self.due.len() {
                 self.sweep.cursor = 0;
             }
             let index = self.sweep.cursor;
@@ -56,6 +51,18 @@ impl Shard {
             self.shed();
         }
         self.drain_some(now)
+    }
+
+    /// How many entries are due to be looked at. Time too short for one entry is kept for the next turn, so that a loop of short
+    /// turns sweeps as fast as one of long ones.
+    fn slice(&mut self, now: Now) -> usize {
+        let passed_us = now.at.saturating_sub(self.sweep.at).as_micros();
+        let table = self.due.len();
+        let slice = (table as u128 * passed_us / (u128::from(SWEEP_MS) * 1000)).min(table as u128) as usize;
+        if slice > 0 || table == 0 {
+            self.sweep.at = now.at;
+        }
+        slice
     }
 
     /// How long the shell may sleep: not so long that a slice of the sweep becomes a lump.

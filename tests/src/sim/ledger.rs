@@ -1,0 +1,110 @@
+//! What was said, by whom, where, and what is known of its place: the truth that every client's view is held against.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use protocol::client::received::Message;
+
+/// One publication as its publisher knows it.
+#[derive(Clone, Debug)]
+pub(super) struct Said {
+    /// Number of the channel.
+    pub(super) channel: usize,
+    /// Number of the client.
+    pub(super) publisher: usize,
+    /// The publisher's session.
+    session: String,
+    /// When it was put into words.
+    pub(super) at: Duration,
+    /// Bytes of padding in the payload.
+    padding: usize,
+    /// The publisher has been told that it is stored and on its way.
+    pub(super) acknowledged: bool,
+    /// Where some client saw it.
+    place: Option<(String, u64)>,
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(super) struct Ledger {
+    said: Vec<Said>,
+    /// Serial by channel, epoch, offset.
+    places: BTreeMap<(usize, String, u64), u64>,
+}
+
+impl Ledger {
+    /// Something new to say; the serial and the payload.
+    pub(super) fn say(
+        &mut self,
+        channel: usize,
+        publisher: usize,
+        session: &str,
+        at: Duration,
+        padding: usize,
+    ) -> (u64, String) {
+        let serial = self.said.len() as u64;
+        let session = session.to_owned();
+        self.said.push(Said { channel, publisher, session, at, padding, acknowledged: false, place: None });
+        (serial, payload(serial, padding))
+    }
+
+    /// The publisher was told that it is out.
+    pub(super) fn acknowledge(&mut self, serial: u64) {
+        self.said[serial as usize].acknowledged = true;
+    }
+
+    /// Everything said.
+    pub(super) fn all(&self) -> impl Iterator<Item = (u64, &Said)> {
+        self.said.iter().enumerate().map(|(serial, said)| (serial as u64, said))
+    }
+
+    /// One of them.
+    pub(super) fn said(&self, serial: u64) -> &Said {
+        &self.said[serial as usize]
+    }
+
+    /// Somebody got a publication: was it ever said, here, in these words, and was its place always the same? With an empty epoch
+    /// the place is not known. Returns the serial.
+    pub(super) fn heard(
+        &mut self,
+        channel: usize,
+        epoch: &str,
+        message: &Message<'_>,
+    ) -> Result<u64, String> {
+        let text = String::from_utf8_lossy(message.data);
+        let serial = text.trim_start_matches('"').split(':').next().and_then(|number| number.parse().ok());
+        let serial: u64 = serial.ok_or_else(|| format!("nobody said {text:.60}"))?;
+        let said = self.said.get_mut(serial as usize).ok_or_else(|| format!("nobody said {text:.60}"))?;
+        if text != payload(serial, said.padding) {
+            return Err(format!("publication {serial} was said in other words than {text:.60}"));
+        }
+        if said.channel != channel {
+            return Err(format!("publication {serial} was said in channel {}, not {channel}", said.channel));
+        }
+        let from = message.info.as_ref().map(|info| info.client.as_ref());
+        if from != Some(&said.session) {
+            return Err(format!("publication {serial} was said by {}, not {from:?}", said.session));
+        }
+        if message.offset > 0 && !epoch.is_empty() {
+            let place = (epoch.to_owned(), message.offset);
+            match &said.place {
+                Some(known) if *known != place => {
+                    return Err(format!("publication {serial} is at {known:?} and at {place:?}"));
+                }
+                Some(_) => {}
+                None => {
+                    let other = self.places.insert((channel, place.0.clone(), place.1), serial);
+                    if let Some(other) = other {
+                        return Err(format!("publications {other} and {serial} are both at {place:?}"));
+                    }
+                    said.place = Some(place);
+                }
+            }
+        }
+        Ok(serial)
+    }
+}
+
+fn payload(serial: u64, padding: usize) -> String {
+    let letter = char::from(b'a' + (serial % 26) as u8);
+    format!("\"{serial}:{}\"", String::from(letter).repeat(padding))
+}

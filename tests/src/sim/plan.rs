@@ -1,0 +1,183 @@
+//! What one seed decides beforehand: the world, how often which fault comes, how long it lasts. Every seed draws its own rates,
+//! many of them zero, so that each fault is also seen without the others.
+
+use std::time::Duration;
+
+use super::random::Random;
+
+/// See the module. Rates are per mille.
+#[derive(Clone, Debug)]
+pub(super) struct Plan {
+    /// Turns with faults and new work.
+    pub(super) turns: u32,
+    /// Listeners; each speaks TLS or not.
+    pub(super) listeners: Vec<bool>,
+    /// Clients that stay.
+    pub(super) clients: usize,
+    /// Clients that come all at once, and go.
+    pub(super) storm: usize,
+    /// Channels per kind.
+    pub(super) channels: usize,
+    /// Descriptors a shard may have.
+    pub(super) descriptors: usize,
+    /// Bytes a socket holds each way.
+    pub(super) socket_bytes: usize,
+    /// Largest payload.
+    pub(super) payload_bytes: u64,
+    /// Bound of one connection's backlog.
+    pub(super) queue_bytes: u32,
+    /// Publications kept in history.
+    pub(super) history: u32,
+    /// Milliseconds between pings.
+    pub(super) ping_ms: u32,
+    /// Milliseconds a pong may take.
+    pub(super) pong_ms: u32,
+    /// Longest sleep of one turn.
+    pub(super) pace: Duration,
+    /// How the ends misbehave.
+    pub(super) rates: Rates,
+    /// Handshakes a worker's queue takes.
+    pub(super) jobs: usize,
+    /// Bytes of publications that wait for the link before the relay leaves some out.
+    pub(super) link_bytes: usize,
+    /// Refuse more at the door than this many in their handshake; 0: no cap.
+    pub(super) handshaking: u32,
+    /// The relay's history survives its restarts.
+    pub(super) durable: bool,
+    /// It ends with a drain rather than by everybody leaving.
+    pub(super) drains: bool,
+}
+
+/// How often what goes wrong, per mille of the occasions.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Rates {
+    /// An edge comes later.
+    pub(super) late: u64,
+    /// An edge of nothing.
+    pub(super) spurious: u64,
+    /// An edge of a connection that is gone.
+    pub(super) stale: u64,
+    /// Bytes in flight arrive in parts.
+    pub(super) fragment: u64,
+    /// A send takes less than there is room for.
+    pub(super) short_send: u64,
+    /// An accept says `EMFILE`.
+    pub(super) no_descriptor: u64,
+    /// An accept says `ECONNABORTED`.
+    pub(super) aborted: u64,
+    /// A watch fails.
+    pub(super) unwatched: u64,
+    /// A client breaks its connection off.
+    pub(super) reset: u64,
+    /// A client ends its direction only.
+    pub(super) half_close: u64,
+    /// A client sends what is not the protocol.
+    pub(super) garbage: u64,
+    /// A client stops reading for good.
+    pub(super) deaf: u64,
+    /// A client answers no pings.
+    pub(super) mute: u64,
+    /// A client reads a few bytes at a time.
+    pub(super) slow: u64,
+    /// A client writes byte by byte.
+    pub(super) drip: u64,
+    /// A client stops halfway through opening.
+    pub(super) idle: u64,
+    /// The relay goes away.
+    pub(super) relay_gone: u64,
+    /// The relay stops for a while.
+    pub(super) relay_slow: u64,
+    /// The wall clock jumps.
+    pub(super) wall: u64,
+    /// The loop gets no CPU for seconds.
+    pub(super) stall: u64,
+    /// Settings come again.
+    pub(super) apply: u64,
+    /// A handshake takes long.
+    pub(super) slow_worker: u64,
+    /// The signer is not there.
+    pub(super) signer: u64,
+}
+
+impl Plan {
+    /// What `seed` decides.
+    pub(super) fn new(random: &mut Random) -> Self {
+        let tls = random.chance(150);
+        let listeners = match (tls, random.below(4)) {
+            (false, 0) => vec![false, false],
+            (false, _) => vec![false],
+            (true, 0) => vec![true, false],
+            (true, _) => vec![true],
+        };
+        let clients = if tls { random.between(2, 8) } else { random.between(2, 24) } as usize;
+        let storm = match random.below(64) {
+            0 if !tls => 1000,
+            1..=8 if !tls => random.between(20, 150) as usize,
+            1..=8 => random.between(5, 15) as usize,
+            _ => 0,
+        };
+        let spare = listeners.len() + 1 + random.between(2, 40) as usize;
+        let ping_ms = random.pick(&[0, 800, 1500, 3000, 25_000]);
+        Self {
+            turns: random.between(150, 700) as u32,
+            clients,
+            storm,
+            channels: random.between(1, 3) as usize,
+            descriptors: clients + spare,
+            socket_bytes: random.pick(&[600, 2048, 4096, 16_384, 65_536, 200_000]),
+            payload_bytes: random.pick(&[40, 40, 300, 300, 3000, 30_000]),
+            queue_bytes: random.pick(&[4096, 16_384, 65_536, 1 << 20]),
+            history: random.pick(&[3, 10, 50, 1000]),
+            ping_ms,
+            pong_ms: if ping_ms == 0 { 0 } else { (ping_ms / 3).max(400) },
+            pace: Duration::from_millis(random.pick(&[2, 10, 10, 40, 250])),
+            rates: Rates::new(random),
+            jobs: random.pick(&[1, 2, 8, 64]),
+            link_bytes: random.pick(&[1500, 8000, 60_000, 1 << 24, 1 << 24]),
+            handshaking: random.pick(&[0, 0, 4, 16]),
+            durable: random.chance(600),
+            drains: random.chance(300),
+            listeners,
+        }
+    }
+
+    /// Pings and their answers cannot be late for any reason but the gateway's own.
+    pub(super) const fn is_prompt(&self) -> bool {
+        let Rates { late, fragment, short_send, .. } = self.rates;
+        late == 0
+            && fragment == 0
+            && short_send == 0
+            && self.socket_bytes >= 16_384
+            && self.payload_bytes <= 300
+    }
+}
+
+impl Rates {
+    fn new(random: &mut Random) -> Self {
+        Self {
+            late: random.rate(400),
+            spurious: random.rate(60),
+            stale: random.rate(60),
+            fragment: random.rate(500),
+            short_send: random.rate(300),
+            no_descriptor: random.rate(200),
+            aborted: random.rate(100),
+            unwatched: random.rate(20),
+            reset: random.rate(8),
+            half_close: random.rate(6),
+            garbage: random.rate(8),
+            deaf: random.rate(5),
+            mute: random.rate(200),
+            slow: random.rate(200),
+            drip: random.rate(200),
+            idle: random.rate(150),
+            relay_gone: random.rate(15),
+            relay_slow: random.rate(15),
+            wall: random.rate(10),
+            stall: random.rate(8),
+            apply: random.rate(20),
+            slow_worker: random.rate(600),
+            signer: random.rate(200),
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! What the loop is given in a simulation: [`Sys`] over the fake kernel, with bugs planted on request; workers that are slow or
+//! full; orders from outside.
+
+use std::{
+    cell::RefCell,
+    collections::VecDeque,
+    io,
+    net::{Ipv4Addr, SocketAddr},
+    path::Path,
+    rc::Rc,
+    time::Duration,
+};
+
+use gateway::reactor::{Order, Outside, Workers};
+use protocol::shard::Job;
+use sys::{Handle, Ready, Sys};
+
+use super::{kernel::Kernel, random::Random};
+
+/// A bug on purpose, to see that it is caught.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Plant {
+    /// None.
+    Nothing,
+    /// A descriptor is not closed.
+    LeakedDescriptor,
+    /// A byte that was taken for sending is not sent.
+    DroppedByte,
+    /// An edge is not told.
+    MissedEdge,
+    /// Two publications leave in the wrong order.
+    ReorderedOffset,
+}
+
+/// See the module.
+pub(super) struct SimSys {
+    pub(super) kernel: Rc<RefCell<Kernel>>,
+    pub(super) plant: Plant,
+    pub(super) random: Random,
+}
+
+impl SimSys {
+    fn strikes(&mut self, plant: Plant) -> bool {
+        self.plant == plant && self.random.chance(20)
+    }
+}
+
+impl Sys for SimSys {
+    fn now(&mut self) -> Duration {
+        self.kernel.borrow().now
+    }
+
+    fn unix(&mut self) -> u64 {
+        let kernel = self.kernel.borrow();
+        kernel.unix + kernel.now.as_secs()
+    }
+
+    fn wait(&mut self, ready: &mut Vec<Ready>, timeout: Duration) -> io::Result<()> {
+        self.kernel.borrow_mut().wait(ready, timeout);
+        if !ready.is_empty() && self.strikes(Plant::MissedEdge) {
+            let index = self.random.index(ready.len());
+            ready.remove(index);
+        }
+        Ok(())
+    }
+
+    fn accept(&mut self, listener: Handle) -> io::Result<(Handle, SocketAddr)> {
+        self.kernel.borrow_mut().accept(listener)
+    }
+
+    fn connect(&mut self, _path: &Path) -> io::Result<Handle> {
+        // Port 0 marks the relay's end of a link.
+        self.kernel.borrow_mut().connect_link(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))
+    }
+
+    fn watch(&mut self, handle: Handle, token: u64) -> io::Result<()> {
+        self.kernel.borrow_mut().watch(handle, token)
+    }
+
+    fn receive(&mut self, handle: Handle, buffer: &mut [u8]) -> io::Result<usize> {
+        self.kernel.borrow_mut().receive(handle, buffer)
+    }
+
+    fn send(&mut self, handle: Handle, bytes: &[u8]) -> io::Result<usize> {
+        if bytes.len() > 1 && self.strikes(Plant::DroppedByte) {
+            return self.kernel.borrow_mut().send(handle, &bytes[1..]).map(|count| count + 1);
+        }
+        if self.plant == Plant::ReorderedOffset
+            && let Some(swapped) = exchanged(bytes)
+        {
+            return self.kernel.borrow_mut().send(handle, &swapped);
+        }
+        self.kernel.borrow_mut().send(handle, bytes)
+    }
+
+    fn close(&mut self, handle: Handle) {
+        if !self.strikes(Plant::LeakedDescriptor) {
+            self.kernel.borrow_mut().close(handle, false);
+        }
+    }
+
+    fn reset(&mut self, handle: Handle) {
+        self.kernel.borrow_mut().close(handle, true);
+    }
+
+    fn fill_random(&mut self, bytes: &mut [u8]) {
+        for byte in bytes {
+            *byte = self.random.next() as u8;
+        }
+    }
+}
+
+/// The same with its first two frames exchanged, if both are whole publications of a stream.
+fn exchanged(bytes: &[u8]) -> Option<Vec<u8>> {
+    let frame = |bytes: &[u8]| {
+        let header = match bytes {
+            [0x81, 0..126, ..] => 2 + usize::from(bytes[1]),
+            [0x81, 126, high, low, ..] => 4 + usize::from(u16::from_be_bytes([*high, *low])),
+            _ => return None,
+        };
+        let text = str::from_utf8(bytes.get(..header)?.get(2..)?).ok()?;
+        text.contains("\"push\"").then_some(header).filter(|_| text.contains("\"offset\""))
+    };
+    let first = frame(bytes)?;
+    let second = frame(&bytes[first..])?;
+    let (one, rest) = bytes.split_at(first);
+    Some([&rest[..second], one, &rest[second..]].concat())
+}
+
+/// Flights, worked on in their order, each when its time has come.
+pub(super) struct SimWorkers {
+    pub(super) kernel: Rc<RefCell<Kernel>>,
+    pub(super) random: Random,
+    pub(super) queue_max: usize,
+    pub(super) queue: Rc<RefCell<VecDeque<(Duration, Job)>>>,
+}
+
+impl Workers for SimWorkers {
+    fn submit(&mut self, job: Job) -> Result<(), Job> {
+        let mut queue = self.queue.borrow_mut();
+        if queue.len() >= self.queue_max {
+            return Err(job);
+        }
+        let mut kernel = self.kernel.borrow_mut();
+        let slow = self.random.chance(kernel.rates.slow_worker);
+        let took = if slow { self.random.between(1, 400_000) } else { self.random.between(0, 500) };
+        let at = kernel.now + Duration::from_micros(took);
+        kernel.trace.note("flight", queue.len() as u64, took);
+        kernel.wake_at(at);
+        queue.push_back((at, job));
+        Ok(())
+    }
+
+    fn take(&mut self) -> Option<Job> {
+        let now = self.kernel.borrow().now;
+        let mut queue = self.queue.borrow_mut();
+        if queue.front().is_none_or(|(at, _)| *at > now) {
+            return None;
+        }
+        let (_, mut job) = queue.pop_front()?;
+        job.run();
+        self.kernel.borrow().trace.note("flight done", queue.len() as u64, 0);
+        Some(job)
+    }
+}
+
+/// Orders that wait for the loop.
+#[derive(Clone, Default)]
+pub(super) struct SimOutside {
+    pub(super) orders: Rc<RefCell<VecDeque<Order>>>,
+}
+
+impl Outside for SimOutside {
+    fn order(&mut self) -> Option<Order> {
+        self.orders.borrow_mut().pop_front()
+    }
+
+    fn process(&mut self) -> (u64, u64) {
+        (0, 0)
+    }
+
+    fn trim(&mut self) {}
+}

@@ -1,0 +1,373 @@
+//! The world of one seed: the gateway's real loop on the fake kernel, a relay, clients; its faults, its turns and its checks.
+
+use std::{
+    cell::RefCell,
+    collections::VecDeque,
+    path::PathBuf,
+    rc::Rc,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use gateway::reactor::{Order, Reactor, Setup};
+use protocol::{
+    admission::Caps,
+    client::token::Keys,
+    shard::{Options, Policy},
+    upgrade::Rules,
+};
+use relay::Limits;
+use wire::settings::{ClientOptions, Namespace, Settings};
+
+use super::{
+    client::{Channel, Client, Phase, Surroundings},
+    kernel::Kernel,
+    ledger::Ledger,
+    plan::{Plan, Rates},
+    random::Random,
+    relay::Relay,
+    secure::Secure,
+    system::{Plant, SimOutside, SimSys, SimWorkers},
+    trace::Trace,
+};
+
+/// See the module.
+pub(super) struct World {
+    pub(super) plan: Rc<Plan>,
+    random: Random,
+    pub(super) kernel: Rc<RefCell<Kernel>>,
+    pub(super) reactor: Reactor<SimSys, SimWorkers, SimOutside>,
+    orders: SimOutside,
+    pub(super) relay: Relay,
+    pub(super) clients: Vec<Client>,
+    pub(super) around: Surroundings,
+    settings: Settings,
+    secure: Option<Secure>,
+    pub(super) trace: Trace,
+    pub(super) step: u32,
+    relay_back_at: Option<Duration>,
+    /// The loop has ended after a drain.
+    pub(super) drained: bool,
+}
+
+/// Of a drain.
+pub(super) const DRAIN_WINDOW_MS: u64 = 500;
+/// Most of what one connection holds beside its backlog: a message, a record, a handshake flight.
+const HELD_BESIDE_BYTES: u64 = 256 * 1024;
+
+impl World {
+    /// Everything that the seed decides, with nobody connected yet.
+    pub(super) fn new(seed: u64, plant: Plant, trace: &Trace) -> Result<Self, String> {
+        let mut random = Random::new(seed ^ 0x5eed_5eed_5eed_5eed);
+        let plan = Rc::new(Plan::new(&mut random));
+        trace.say(&format!("{plan:?}"));
+        let mut kernel = Kernel::new(random.fork(), Rates::default(), plan.descriptors, trace.clone());
+        let listeners = plan.listeners.iter().map(|_| kernel.listen()).collect();
+        kernel.rates = plan.rates;
+        let kernel = Rc::new(RefCell::new(kernel));
+        let secure = plan.listeners.contains(&true).then(Secure::new).transpose()?;
+        let settings = settings(&plan);
+        let policy = policy(&settings, secure.as_ref())?;
+        let sys = SimSys { kernel: Rc::clone(&kernel), plant, random: random.fork() };
+        let workers = SimWorkers {
+            kernel: Rc::clone(&kernel),
+            random: random.fork(),
+            queue_max: plan.jobs,
+            queue: Rc::new(RefCell::new(VecDeque::new())),
+        };
+        let orders = SimOutside::default();
+        let setup = Setup {
+            options: options(&plan),
+            policy,
+            listeners,
+            link: PathBuf::from("/run/sim.sock"),
+            gateway: 7,
+            shard: 0,
+        };
+        let reactor = Reactor::new(sys, workers, orders.clone(), setup).map_err(|error| error.to_string())?;
+        let limits = Limits {
+            link_publications_bytes: plan.link_bytes,
+            link_bytes: plan.link_bytes.max(1 << 22) * 2,
+            ..Limits::default()
+        };
+        let relay = Relay::new(Rc::clone(&kernel), settings.clone(), limits, random.fork(), trace.clone());
+        let around = Surroundings {
+            kernel: Rc::clone(&kernel),
+            plan: Rc::clone(&plan),
+            ledger: Ledger::default(),
+            trace: trace.clone(),
+            channels: channels(&plan),
+            tls: secure.as_ref().map(|secure| Arc::clone(&secure.client)),
+            phase: Phase::Busy,
+        };
+        let mut clients = Vec::new();
+        for number in 0..plan.clients {
+            clients.push(Client::new(number, false, random.fork(), &around));
+        }
+        Ok(Self {
+            plan,
+            random,
+            kernel,
+            reactor,
+            orders,
+            relay,
+            clients,
+            around,
+            settings,
+            secure,
+            trace: trace.clone(),
+            step: 0,
+            relay_back_at: None,
+            drained: false,
+        })
+    }
+
+    /// One turn of everybody.
+    pub(super) fn turn(&mut self) -> Result<(), String> {
+        self.elapse()?;
+        let pace = self.pace();
+        self.kernel.borrow_mut().pace = pace;
+        let goes_on = self.reactor.turn().map_err(|error| format!("the loop fails: {error}"))?;
+        self.drained = !goes_on;
+        self.check()
+    }
+
+    /// What happens beside the loop.
+    fn elapse(&mut self) -> Result<(), String> {
+        self.step += 1;
+        let now = self.kernel.borrow().now;
+        self.trace.stand(self.step, now);
+        self.kernel.borrow_mut().deliver();
+        self.relay.step()?;
+        let first = self.random.index(self.clients.len());
+        for turn in 0..self.clients.len() {
+            let number = (first + turn) % self.clients.len();
+            self.clients[number].step(&mut self.around)?;
+        }
+        Ok(())
+    }
+
+    fn pace(&mut self) -> Duration {
+        let longest =
+            if self.around.phase == Phase::Busy { self.plan.pace } else { self.plan.pace.max(LULL) };
+        match self.random.below(8) {
+            0 => Duration::ZERO,
+            1 | 2 => Duration::from_millis(1).min(longest),
+            3..=5 => longest / 4,
+            _ => longest,
+        }
+    }
+
+    /// Perhaps something goes wrong.
+    pub(super) fn trouble(&mut self) -> Result<(), String> {
+        let rates = self.plan.rates;
+        let now = self.kernel.borrow().now;
+        if self.relay_back_at.is_some_and(|at| at <= now) {
+            self.relay_back_at = None;
+            let remembers = self.plan.durable;
+            self.relay.come(remembers);
+        }
+        if self.relay_back_at.is_none() && self.random.chance(rates.relay_gone) {
+            self.relay.go();
+            let away = self.random.pick(&[0, 50, 1000, 4000]);
+            self.relay_back_at = Some(now + Duration::from_millis(self.random.below(away + 1)));
+        }
+        if self.random.chance(rates.relay_slow) {
+            let long = self.random.pick(&[100, 1000, 7000]);
+            self.relay.stopped_until = now + Duration::from_millis(self.random.below(long));
+            self.trace.note("relay stops", 0, long);
+        }
+        if self.random.chance(rates.wall) {
+            let jump = self.random.between(1, 100);
+            let mut kernel = self.kernel.borrow_mut();
+            kernel.unix = if self.random.chance(500) { kernel.unix + jump } else { kernel.unix - jump };
+            self.trace.note("wall clock", 0, kernel.unix);
+        }
+        if self.random.chance(rates.apply) {
+            self.apply()?;
+        }
+        if let Some(secure) = &self.secure
+            && self.random.chance(rates.signer)
+        {
+            secure.signer.away.fetch_xor(true, Ordering::Relaxed);
+        }
+        if self.plan.storm > 0 && self.step == self.plan.turns / 2 {
+            self.trace.note("storm", 0, self.plan.storm as u64);
+            for _ in 0..self.plan.storm {
+                let number = self.clients.len();
+                let random = self.random.fork();
+                self.clients.push(Client::new(number, true, random, &self.around));
+            }
+        }
+        if self.random.chance(rates.stall) {
+            self.stall()?;
+        }
+        Ok(())
+    }
+
+    /// The loop gets no turn for a while, everybody else does.
+    fn stall(&mut self) -> Result<(), String> {
+        let seconds = self.random.between(1, 6);
+        self.trace.note("stall", 0, seconds);
+        for _ in 0..10 {
+            self.elapse()?;
+            self.kernel.borrow_mut().now += Duration::from_millis(seconds * 100);
+        }
+        self.elapse()
+    }
+
+    /// Settings as they are, or with other bounds.
+    fn apply(&mut self) -> Result<(), String> {
+        if self.random.chance(500) {
+            self.settings.client.queue_max_size = self.random.pick(&[4096, 16_384, 65_536]);
+            self.settings.client.stale_close_delay_ms = self.random.pick(&[1000, 4000]);
+        }
+        self.trace.note("settings", 0, u64::from(self.settings.client.queue_max_size));
+        let policy = policy(&self.settings, self.secure.as_ref())?;
+        self.orders.orders.borrow_mut().push_back(Order::Apply(policy));
+        Ok(())
+    }
+
+    /// Faults end; what is away comes back.
+    pub(super) fn calm(&mut self) {
+        self.trace.note("calm", 0, 0);
+        self.kernel.borrow_mut().rates = Rates::default();
+        self.relay.stopped_until = Duration::ZERO;
+        if self.relay_back_at.take().is_some() {
+            let remembers = self.plan.durable;
+            self.relay.come(remembers);
+        }
+        if let Some(secure) = &self.secure {
+            secure.signer.away.store(false, Ordering::Relaxed);
+        }
+    }
+
+    /// Sends everybody away.
+    pub(super) fn drain(&mut self) {
+        self.trace.note("drain", 0, DRAIN_WINDOW_MS);
+        self.around.phase = Phase::Draining;
+        self.orders.orders.borrow_mut().push_back(Order::Drain { window_ms: DRAIN_WINDOW_MS });
+    }
+
+    /// What holds after every turn.
+    fn check(&mut self) -> Result<(), String> {
+        let mut kernel = self.kernel.borrow_mut();
+        if let Some(crime) = kernel.crime.take() {
+            return Err(crime);
+        }
+        let (listeners, links, connections) = kernel.open_files();
+        drop(kernel);
+        let shard = self.reactor.shard();
+        let held = shard.connections();
+        if connections != held {
+            return Err(format!("{connections} descriptors are open for {held} connections"));
+        }
+        if links > 1 {
+            return Err(format!("{links} links to one relay"));
+        }
+        let draining = self.around.phase == Phase::Draining;
+        if listeners != self.plan.listeners.len() && !(draining && listeners == 0) {
+            return Err(format!("{listeners} listeners are open"));
+        }
+        let stats = shard.stats();
+        let phases =
+            stats.handshaking + stats.upgrading + stats.connecting + stats.established + stats.closing;
+        if phases != held as u64 {
+            return Err(format!("{phases} connections are counted by phase, {held} are held"));
+        }
+        let queue = u64::from(self.settings.client.queue_max_size.max(self.plan.queue_bytes));
+        let bound = held as u64 * (queue + HELD_BESIDE_BYTES);
+        if stats.backlog_bytes > bound {
+            return Err(format!("{} bytes are held, {bound} are allowed", stats.backlog_bytes));
+        }
+        if stats.subscriptions > stats.established * self.around.channels.len() as u64 {
+            return Err(format!(
+                "{} subscriptions in {} channels by {} sessions",
+                stats.subscriptions,
+                self.around.channels.len(),
+                stats.established
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// Longest sleep when nothing is wrong.
+const LULL: Duration = Duration::from_millis(25);
+
+fn options(plan: &Plan) -> Options {
+    Options {
+        caps: Caps { total: plan.descriptors as u32, per_source: 0, handshaking: plan.handshaking },
+        handshake_timeout_ms: 1500,
+        upgrade_timeout_ms: 1500,
+        message_bytes_max: 65_536,
+        rules: Rules::default(),
+        tls: plan.listeners.clone(),
+    }
+}
+
+/// The channels of a world, of every kind.
+fn channels(plan: &Plan) -> Vec<Channel> {
+    let kinds = [
+        ("hist", true, false, false),
+        ("room", true, true, false),
+        ("fast", false, false, false),
+        ("soft", true, false, true),
+    ];
+    let mut channels = Vec::new();
+    for number in 0..plan.channels {
+        for (kind, history, presence, optional) in kinds {
+            channels.push(Channel { name: format!("{kind}:{number}"), history, presence, optional });
+        }
+    }
+    channels
+}
+
+fn settings(plan: &Plan) -> Settings {
+    let open = |name: &str| Namespace {
+        name: name.to_owned(),
+        allow_subscribe_for_client: true,
+        allow_subscribe_for_anonymous: true,
+        allow_publish_for_client: true,
+        allow_publish_for_anonymous: true,
+        allow_history_for_client: true,
+        allow_history_for_anonymous: true,
+        allow_presence_for_client: true,
+        allow_presence_for_anonymous: true,
+        ..Namespace::default()
+    };
+    let kept = |name: &str| Namespace {
+        history_size: plan.history,
+        history_ttl_ms: 300_000,
+        allow_recovery: true,
+        allow_positioning: true,
+        ..open(name)
+    };
+    let forced = |name: &str| Namespace { force_recovery: true, force_positioning: true, ..kept(name) };
+    Settings {
+        version: "sim".to_owned(),
+        client: ClientOptions {
+            allow_anonymous_connect_without_token: true,
+            ping_interval_ms: plan.ping_ms,
+            pong_timeout_ms: plan.pong_ms,
+            stale_close_delay_ms: 2000,
+            expired_close_delay_ms: 1000,
+            queue_max_size: plan.queue_bytes,
+            ..ClientOptions::default()
+        },
+        namespaces: vec![
+            open("fast"),
+            forced("hist"),
+            Namespace { presence: true, join_leave: true, force_push_join_leave: true, ..forced("room") },
+            kept("soft"),
+        ],
+        hmac: true,
+        ..Settings::default()
+    }
+}
+
+fn policy(settings: &Settings, secure: Option<&Secure>) -> Result<Arc<Policy>, String> {
+    let keys = Keys::parse("").map_err(|error| error.to_string())?;
+    let tls = secure.map(|secure| Arc::clone(&secure.server));
+    Ok(Arc::new(Policy { settings: settings.clone(), keys, tls }))
+}

@@ -1,0 +1,88 @@
+//! The seeds of the gate, and the simulator's own tests: the same seed makes the same trace, and a planted bug is caught.
+#![forbid(unsafe_code)]
+
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    thread,
+};
+
+use tests::sim::{Failure, Plant, run, run_aloud};
+
+/// Seeds when nobody says how many.
+const SEEDS: u64 = 64;
+/// Seeds within which a planted bug must be caught.
+const CATCHES: u64 = 200;
+
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name} is a number")))
+}
+
+#[test]
+fn seeds_hold() {
+    if let Some(seed) = number("SIM_SEED") {
+        return run_aloud(seed).map(drop).unwrap_or_else(|failure| panic!("\n{failure}\n"));
+    }
+    let (next, seeds) = (AtomicU64::new(0), number("SIM_SEEDS").unwrap_or(SEEDS));
+    let failed: Vec<Failure> = thread::scope(|scope| {
+        let work = || {
+            let mut failed = Vec::new();
+            loop {
+                let seed = next.fetch_add(1, Ordering::Relaxed);
+                if seed >= seeds {
+                    return failed;
+                }
+                failed.extend(run(seed, Plant::Nothing).err());
+            }
+        };
+        let cores = thread::available_parallelism().map_or(1, usize::from);
+        let threads: Vec<_> = (0..cores).map(|_| scope.spawn(work)).collect();
+        threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+    });
+    if let Some(first) = failed.iter().min_by_key(|failure| failure.seed) {
+        let all: Vec<u64> = failed.iter().map(|failure| failure.seed).collect();
+        panic!("\n{first}\n{} of {seeds} seeds fail: {all:?}\n", all.len());
+    }
+}
+
+#[test]
+fn the_same_seed_makes_the_same_trace() {
+    let mut tls = 0;
+    for seed in 0..24 {
+        let (one, two) = (run(seed, Plant::Nothing), run(seed, Plant::Nothing));
+        match (one, two) {
+            (Ok(one), Ok(two)) => {
+                assert_eq!(one, two, "seed {seed}");
+                tls += u32::from(one.tls);
+            }
+            (one, two) => panic!("seed {seed}: {one:?}, {two:?}"),
+        }
+    }
+    assert!(tls > 0, "some of these seeds speak TLS");
+}
+
+fn catches(plant: Plant) -> Failure {
+    let caught = (0..CATCHES).find_map(|seed| run(seed, plant).err());
+    caught.unwrap_or_else(|| panic!("{plant:?} is not caught in {CATCHES} seeds"))
+}
+
+#[test]
+fn a_leaked_descriptor_is_caught() {
+    let failure = catches(Plant::LeakedDescriptor);
+    assert!(failure.what.contains("descriptors are open"), "{failure}");
+}
+
+#[test]
+fn a_dropped_byte_is_caught() {
+    catches(Plant::DroppedByte);
+}
+
+#[test]
+fn a_missed_edge_is_caught() {
+    catches(Plant::MissedEdge);
+}
+
+#[test]
+fn a_reordered_offset_is_caught() {
+    let failure = catches(Plant::ReorderedOffset);
+    assert!(failure.what.contains("offset"), "{failure}");
+}
