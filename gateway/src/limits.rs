@@ -26,8 +26,12 @@ pub const GREETING_TIMEOUT: Duration = Duration::from_secs(5);
 pub const STATS_EVERY: Duration = Duration::from_secs(1);
 /// Flights a worker's queue holds; more wait in their shards.
 pub const JOBS_QUEUED_MAX: usize = 256;
-/// Finished flights that a worker with more to do keeps to itself before it wakes their shards; about a millisecond's worth.
-pub const FLIGHTS_PER_WAKE: usize = 8;
+/// Flights a worker runs side by side, with one exchange with the relay for all their signatures.
+pub const FLIGHTS_PER_BATCH: usize = 16;
+/// Fewer flights than this run one after the other: doing each twice would cost more than asking once saves.
+pub const FLIGHTS_WORTH_A_BATCH: usize = 2;
+/// What one read of a signing connection takes at most: a batch of answers, most are 75 bytes.
+pub const ANSWERS_READ_BYTES: usize = 2048;
 /// How long a signature may take before its handshake fails.
 pub const SIGN_TIMEOUT: Duration = Duration::from_secs(3);
 /// After this many connections have gone, freed memory is given back to the system at the next quiet moment.

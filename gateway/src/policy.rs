@@ -1,6 +1,6 @@
 //! From the relay's settings to what shards use: public keys parsed, certificates with remote keys, one TLS configuration.
 
-use std::{path::Path, sync::Arc};
+use std::sync::Arc;
 
 use protocol::{
     client::token::Keys,
@@ -15,16 +15,15 @@ use crate::{config::Tls, signer::RelaySigner};
 /// What outlives a reload: resumption goes on, and so do the signing connections.
 pub(crate) struct Maker {
     tickets: Option<Arc<dyn ProducesTickets>>,
-    remote: Arc<dyn Remote>,
+    signer: Arc<RelaySigner>,
     options: Tls,
     needs_tls: bool,
 }
 
 impl Maker {
-    pub(crate) fn new(options: &Tls, needs_tls: bool, relay: &Path, gateway: u64) -> anyhow::Result<Self> {
+    pub(crate) fn new(options: &Tls, needs_tls: bool, signer: &Arc<RelaySigner>) -> anyhow::Result<Self> {
         let tickets = if options.resumption { Some(tls::tickets()?) } else { None };
-        let remote = Arc::new(RelaySigner::new(relay.to_owned(), gateway));
-        Ok(Self { tickets, remote, options: options.clone(), needs_tls })
+        Ok(Self { tickets, signer: Arc::clone(signer), options: options.clone(), needs_tls })
     }
 
     /// The error says which of the relay's settings cannot be used.
@@ -39,7 +38,8 @@ impl Maker {
             }
             None
         } else {
-            let certificates = Certificates::remote(&settings.certificates, &self.remote)?;
+            let remote: Arc<dyn Remote> = Arc::clone(&self.signer) as _;
+            let certificates = Certificates::remote(&settings.certificates, &remote)?;
             let options = ServerOptions {
                 tls12: self.options.tls12,
                 post_quantum: self.options.post_quantum,

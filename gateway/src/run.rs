@@ -14,6 +14,7 @@ use crate::{
     policy::Maker,
     reactor::Order,
     shards::{Process, Shards},
+    signer::RelaySigner,
 };
 
 /// Runs until a signal or a failure. SIGTERM drains; a second signal, or SIGINT, ends at once.
@@ -24,7 +25,8 @@ pub fn run(config: &Config) -> anyhow::Result<()> {
     let options = options(config, per_shard, count);
     let gateway = random_number();
     let needs_tls = config.listeners.iter().any(|listener| listener.tls);
-    let maker = Maker::new(&config.tls, needs_tls, &config.link.path, gateway)?;
+    let signer = Arc::new(RelaySigner::new(config.link.path.clone(), gateway));
+    let maker = Maker::new(&config.tls, needs_tls, &signer)?;
     let mut control = Control::new(config.link.path.clone(), gateway);
     let policy = loop {
         if stopping() {
@@ -35,7 +37,7 @@ pub fn run(config: &Config) -> anyhow::Result<()> {
         }
     };
     let process = Arc::new(Process::default());
-    let shards = Shards::start(config, count, &options, &policy, gateway, &process)?;
+    let shards = Shards::start(config, count, &options, &policy, gateway, &process, &signer)?;
     announce(config, &shards, per_shard, count);
     while !stopping() {
         process.measure();

@@ -18,6 +18,7 @@ use sys::{EVENTS_DEFAULT, Handle, Kernel, ListenOptions, Waker};
 use crate::{
     config::Config,
     reactor::{Order, Outside, Reactor, Setup},
+    signer::RelaySigner,
     worker::{self, Desk},
 };
 
@@ -88,6 +89,7 @@ impl Shards {
         policy: &Arc<Policy>,
         gateway: u64,
         process: &Arc<Process>,
+        signer: &Arc<RelaySigner>,
     ) -> anyhow::Result<Self> {
         let (sockets, addresses) = bind(config, count)?;
         let wakers = (0..count).map(|_| Waker::new()).collect::<io::Result<Vec<_>>>()?;
@@ -96,7 +98,7 @@ impl Shards {
             0 => cores.len().min(count),
             asked => (asked as usize).min(count),
         };
-        let desks = worker::start(workers, &wakers)?;
+        let desks = worker::start(workers, &wakers, signer)?;
         let (ready, started) = bounded(count);
         let mut orders = Vec::new();
         let mut threads = Vec::new();

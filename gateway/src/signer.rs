@@ -15,7 +15,7 @@ use wire::{
     sign::{SignReply, SignRequest},
 };
 
-use crate::limits::SIGN_TIMEOUT;
+use crate::limits::{ANSWERS_READ_BYTES, SIGN_TIMEOUT};
 
 /// Where to ask.
 pub(crate) struct RelaySigner {
@@ -37,6 +37,34 @@ impl RelaySigner {
         Self { path, gateway }
     }
 
+    /// Asks for several signatures at once. One answer for each request, in their order; without the relay's, all are
+    /// [`Unsigned::Unavailable`].
+    pub(crate) fn sign_all(&self, requests: &Batch) -> Vec<Result<Vec<u8>, Unsigned>> {
+        self.ask(|connection| connection.exchange(requests))
+            .unwrap_or_else(|| (0..requests.count).map(|_| Err(Unsigned::Unavailable)).collect())
+    }
+
+    /// Talks over this thread's connection. A connection that the relay has closed in the meantime is worth one new try.
+    fn ask<R>(&self, mut talk: impl FnMut(&mut Connection) -> io::Result<R>) -> Option<R> {
+        CONNECTION.with_borrow_mut(|slot| {
+            for _ in 0..2 {
+                let fresh = slot.is_none();
+                let connection = match slot {
+                    Some(connection) => connection,
+                    None => slot.insert(self.connect().ok()?),
+                };
+                match talk(connection) {
+                    Ok(answer) => return Some(answer),
+                    Err(_) => *slot = None,
+                }
+                if fresh {
+                    break;
+                }
+            }
+            None
+        })
+    }
+
     fn connect(&self) -> io::Result<Connection> {
         let mut stream = UnixStream::connect(&self.path)?;
         stream.set_read_timeout(Some(SIGN_TIMEOUT))?;
@@ -50,50 +78,70 @@ impl RelaySigner {
     }
 }
 
+/// Requests for signatures, as they go out.
+#[derive(Default)]
+pub(crate) struct Batch {
+    frames: Vec<u8>,
+    count: usize,
+}
+
+impl Batch {
+    pub(crate) fn clear(&mut self) {
+        self.frames.clear();
+        self.count = 0;
+    }
+
+    /// Adds a request; false, and nothing is added, if no frame holds it.
+    pub(crate) fn add(&mut self, request: &SignRequest<'_>) -> bool {
+        let added = frame::encode(request, &mut self.frames).is_ok();
+        self.count += usize::from(added);
+        added
+    }
+}
+
 impl Connection {
-    fn sign(&mut self, request: &SignRequest<'_>) -> io::Result<Result<Vec<u8>, Unsigned>> {
+    /// Sends all requests and receives as many answers.
+    fn exchange(&mut self, requests: &Batch) -> io::Result<Vec<Result<Vec<u8>, Unsigned>>> {
+        self.stream.write_all(&requests.frames)?;
         self.buffer.clear();
-        frame::encode(request, &mut self.buffer).map_err(invalid)?;
-        self.stream.write_all(&self.buffer)?;
-        self.buffer.clear();
+        let mut answers = Vec::with_capacity(requests.count);
         loop {
-            if let Some((body, _)) = frame::split(&self.buffer).map_err(invalid)? {
-                return Ok(match frame::decode(body).map_err(invalid)? {
+            let mut rest = &self.buffer[..];
+            while let Some((body, next)) = frame::split(rest).map_err(invalid)? {
+                answers.push(match frame::decode(body).map_err(invalid)? {
                     SignReply::Signature(signature) => Ok(signature.to_vec()),
                     SignReply::Refused => Err(Unsigned::Refused),
                 });
+                rest = next;
+            }
+            let used = self.buffer.len() - rest.len();
+            self.buffer.drain(..used);
+            if answers.len() >= requests.count {
+                break;
             }
             let before = self.buffer.len();
-            self.buffer.resize(before + 1024, 0);
+            self.buffer.resize(before + ANSWERS_READ_BYTES, 0);
             let count = self.stream.read(&mut self.buffer[before..])?;
             self.buffer.truncate(before + count);
             if count == 0 {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
         }
+        // Answers that nobody asked for: which belongs to which is not known any more.
+        if answers.len() > requests.count || !self.buffer.is_empty() {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        Ok(answers)
     }
 }
 
 impl Remote for RelaySigner {
     fn sign(&self, key: u32, scheme: u16, message: &[u8]) -> Result<Vec<u8>, Unsigned> {
-        CONNECTION.with_borrow_mut(|slot| {
-            // A connection that the relay has closed in the meantime is worth one new try.
-            for _ in 0..2 {
-                let fresh = slot.is_none();
-                let connection = match slot {
-                    Some(connection) => connection,
-                    None => slot.insert(self.connect().map_err(|_| Unsigned::Unavailable)?),
-                };
-                match connection.sign(&SignRequest { key, scheme, message }) {
-                    Ok(answer) => return answer,
-                    Err(_) => *slot = None,
-                }
-                if fresh {
-                    break;
-                }
-            }
-            Err(Unsigned::Unavailable)
-        })
+        let mut request = Batch::default();
+        if !request.add(&SignRequest { key, scheme, message }) {
+            return Err(Unsigned::Refused);
+        }
+        self.sign_all(&request).pop().unwrap_or(Err(Unsigned::Unavailable))
     }
 }
 

@@ -11,12 +11,17 @@ use std::{
 };
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
-use protocol::shard::Job;
+use protocol::{
+    shard::Job,
+    tls::{Unsigned, Wanted},
+};
 use sys::Waker;
+use wire::sign::SignRequest;
 
 use crate::{
-    limits::{FLIGHTS_PER_WAKE, JOBS_QUEUED_MAX, WORKER_NICE},
+    limits::{FLIGHTS_PER_BATCH, FLIGHTS_WORTH_A_BATCH, JOBS_QUEUED_MAX, WORKER_NICE},
     reactor::Workers,
+    signer::{Batch, RelaySigner},
 };
 
 /// A shard's end: its worker's queue, and its own results.
@@ -41,11 +46,12 @@ struct Reply {
 }
 
 /// Starts `count` workers and gives each of the shards, known by their wakers, a desk at one of them.
-pub(crate) fn start(count: usize, wakers: &[Waker]) -> io::Result<Vec<Desk>> {
+pub(crate) fn start(count: usize, wakers: &[Waker], signer: &Arc<RelaySigner>) -> io::Result<Vec<Desk>> {
     let mut queues = Vec::new();
     for number in 0..count.max(1) {
         let (jobs, queue) = bounded::<Assignment>(JOBS_QUEUED_MAX);
-        thread::Builder::new().name(format!("handshake-{number}")).spawn(move || work(&queue))?;
+        let signer = Arc::clone(signer);
+        thread::Builder::new().name(format!("handshake-{number}")).spawn(move || work(&queue, &signer))?;
         queues.push(jobs);
     }
     let desks = wakers.iter().enumerate().map(|(shard, waker)| {
@@ -57,25 +63,48 @@ pub(crate) fn start(count: usize, wakers: &[Waker]) -> io::Result<Vec<Desk>> {
     Ok(desks.collect())
 }
 
-fn work(queue: &Receiver<Assignment>) {
+fn work(queue: &Receiver<Assignment>, signer: &RelaySigner) {
     // Without the right to lower it, handshakes only compete on equal terms.
     let _ = sys::lower_priority(WORKER_NICE);
-    // Shards that have results and do not know it yet. Waking one after each flight would cost two switches of context per
-    // handshake: while there is more to do they are told of several at once.
+    let mut flights = Vec::with_capacity(FLIGHTS_PER_BATCH);
+    let mut requests = Batch::default();
+    // Shards that have results and do not know it yet.
     let mut unaware: Vec<Waker> = Vec::new();
-    let mut done = 0;
-    loop {
-        if queue.is_empty() || done >= FLIGHTS_PER_WAKE {
-            unaware.drain(..).for_each(|waker| waker.wake());
-            done = 0;
+    while let Ok(first) = queue.recv() {
+        flights.push(first);
+        flights.extend(queue.try_iter().take(FLIGHTS_PER_BATCH - 1));
+        if flights.len() < FLIGHTS_WORTH_A_BATCH {
+            flights.iter_mut().for_each(|flight| flight.job.run());
+        } else {
+            together(&mut flights, &mut requests, signer);
         }
-        let Ok(Assignment { mut job, reply }) = queue.recv() else { return };
-        job.run();
-        done += 1;
-        // It has room for every flight that can be under way; a shard that has ended takes no more.
-        if reply.done.send(job).is_ok() && !reply.woken.swap(true, Ordering::AcqRel) {
-            unaware.push(reply.waker);
+        for Assignment { job, reply } in flights.drain(..) {
+            // It has room for every flight that can be under way; a shard that has ended takes no more.
+            if reply.done.send(job).is_ok() && !reply.woken.swap(true, Ordering::AcqRel) {
+                unaware.push(reply.waker);
+            }
         }
+        unaware.drain(..).for_each(|waker| waker.wake());
+    }
+}
+
+/// Runs several flights with one exchange with the relay.
+fn together(flights: &mut [Assignment], requests: &mut Batch, signer: &RelaySigner) {
+    requests.clear();
+    let mut asking = Vec::with_capacity(flights.len());
+    for Assignment { job, .. } in flights {
+        let Some(Wanted { key, scheme, message }) = job.begin() else { continue };
+        if requests.add(&SignRequest { key: *key, scheme: *scheme, message }) {
+            asking.push(job);
+        } else {
+            job.finish(Err(Unsigned::Refused));
+        }
+    }
+    if asking.is_empty() {
+        return;
+    }
+    for (job, signature) in asking.into_iter().zip(signer.sign_all(requests)) {
+        job.finish(signature);
     }
 }
 

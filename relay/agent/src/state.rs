@@ -259,9 +259,8 @@ fn prepare(
     Ok((settings, frame.into()))
 }
 
-/// The answer on a signing connection, as a frame in `out`.
+/// Appends the answer on a signing connection to `out`, as a frame.
 pub(crate) fn encode_signature(signed: Result<&[u8], Refusal>, out: &mut Vec<u8>) -> Result<(), FrameError> {
-    out.clear();
     let reply = signed.map_or(SignReply::Refused, SignReply::Signature);
     frame::encode(&reply, out)
 }

@@ -28,7 +28,7 @@ use crate::{
     pending::Pending,
     random::Random,
     time::{Now, Tick},
-    tls::{Failure, Handshake, Progress},
+    tls::{Begun, Failure, Handshake, Progress, Unsigned, Wanted},
     upgrade::Rules,
     ws::{Limits, Reader},
 };
@@ -129,6 +129,27 @@ impl Job {
     /// Does the work; may block on the signer. Runs anywhere.
     pub fn run(&mut self) {
         self.outcome = Some(self.handshake.receive(&mut self.input, &mut self.output));
+    }
+
+    /// Does the work up to the signature, without waiting for it; `None`: it needs none and is done. Otherwise
+    /// [`Self::finish`] has to follow.
+    pub fn begin(&mut self) -> Option<&Wanted> {
+        match self.handshake.begin(&mut self.input, &mut self.output) {
+            Ok(Begun::Unsigned) => self.handshake.wanted(),
+            Ok(Begun::Progress(progress)) => {
+                self.outcome = Some(Ok(progress));
+                None
+            }
+            Err(failure) => {
+                self.outcome = Some(Err(failure));
+                None
+            }
+        }
+    }
+
+    /// Does the rest, with the signature that [`Self::begin`] wanted.
+    pub fn finish(&mut self, signature: Result<Vec<u8>, Unsigned>) {
+        self.outcome = Some(self.handshake.signed(signature, &mut self.input, &mut self.output));
     }
 }
 

@@ -10,6 +10,7 @@ use rustls::{OtherError, SignatureAlgorithm, SignatureScheme};
 
 use super::error::{TlsError, Unsigned};
 use super::limits::NAMES_MAX;
+use super::replay::{Signing, signing};
 
 /// Certificates by name. The first is for clients that name no server, or an unknown one.
 #[derive(Debug)]
@@ -87,7 +88,8 @@ impl ResolvesServerCert for Certificates {
 }
 
 /// Whoever holds private keys. Called from within [`super::Handshake::receive`] while the handshake is in
-/// [`super::Flight::Hello`]; blocks until there is an answer, for a bounded time.
+/// [`super::Flight::Hello`]; blocks until there is an answer, for a bounded time. Not called by a flight in two passes
+/// ([`super::Handshake::begin`]), unless the second differs from the first.
 pub trait Remote: Send + Sync {
     /// Signs `message` with the key of this number in a TLS `SignatureScheme`; the answer in the scheme's TLS encoding.
     fn sign(&self, key: u32, scheme: u16, message: &[u8]) -> Result<Vec<u8>, Unsigned>;
@@ -144,9 +146,16 @@ struct RemoteSigner {
 
 impl Signer for RemoteSigner {
     fn sign(&self, message: &[u8]) -> Result<Vec<u8>, rustls::Error> {
-        self.remote
-            .sign(self.key, u16::from(self.scheme), message)
-            .map_err(|error| rustls::Error::Other(OtherError(Arc::new(error))))
+        let scheme = u16::from(self.scheme);
+        match signing(self.key, scheme, message) {
+            Signing::Known(signature) => Ok(signature),
+            // Nobody sees this error: the first pass is thrown away.
+            Signing::Later => Err(rustls::Error::General(String::new())),
+            Signing::Ask => self
+                .remote
+                .sign(self.key, scheme, message)
+                .map_err(|error| rustls::Error::Other(OtherError(Arc::new(error)))),
+        }
     }
 
     fn scheme(&self) -> SignatureScheme {

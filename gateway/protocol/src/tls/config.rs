@@ -6,7 +6,8 @@ use rustls::client::Resumption;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::aws_lc_rs::{self as provider, cipher_suite as suite, kx_group};
 use rustls::crypto::{
-    CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature,
+    CryptoProvider, SupportedKxGroup, WebPkiSupportedAlgorithms, verify_tls12_signature,
+    verify_tls13_signature,
 };
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::{NoServerSessionStorage, ProducesTickets, ResolvesServerCert};
@@ -17,6 +18,7 @@ use rustls::{
 
 use super::capture::Capture;
 use super::error::TlsError;
+use super::replay::{self, TapedRandom};
 use super::suite::{Suite, Version};
 
 const ALPN: &[u8] = b"http/1.1";
@@ -64,7 +66,11 @@ pub fn server_config(
 ) -> Result<Arc<ServerConfig>, TlsError> {
     let suites: Vec<Suite> =
         Suite::ALL.into_iter().filter(|suite| options.tls12 || suite.version() == Version::Tls13).collect();
-    let mut config = ServerConfig::builder_with_provider(Arc::new(crypto(&suites, options.post_quantum)))
+    let groups: [&'static dyn SupportedKxGroup; 3] =
+        [&replay::X25519MLKEM768, &replay::X25519, &replay::SECP256R1];
+    let crypto =
+        CryptoProvider { secure_random: &TapedRandom, ..crypto(&suites, options.post_quantum, groups) };
+    let mut config = ServerConfig::builder_with_provider(Arc::new(crypto))
         .with_protocol_versions(&versions(&suites))?
         .with_no_client_auth()
         .with_cert_resolver(certificates);
@@ -110,7 +116,8 @@ impl Default for ClientOptions {
 
 /// A client's configuration, to be shared by all its handshakes. Never resumes: each handshake is a full one.
 pub fn client_config(options: &ClientOptions) -> Result<Arc<ClientConfig>, TlsError> {
-    let crypto = Arc::new(crypto(&options.suites, options.post_quantum));
+    let groups = [kx_group::X25519MLKEM768, kx_group::X25519, kx_group::SECP256R1];
+    let crypto = Arc::new(crypto(&options.suites, options.post_quantum, groups));
     let algorithms = crypto.signature_verification_algorithms;
     let builder =
         ClientConfig::builder_with_provider(crypto).with_protocol_versions(&versions(&options.suites))?;
@@ -133,11 +140,13 @@ pub fn client_config(options: &ClientOptions) -> Result<Arc<ClientConfig>, TlsEr
     Ok(Arc::new(config))
 }
 
-fn crypto(suites: &[Suite], post_quantum: bool) -> CryptoProvider {
-    let mut kx_groups = vec![kx_group::X25519, kx_group::SECP256R1];
-    if post_quantum {
-        kx_groups.insert(0, kx_group::X25519MLKEM768);
-    }
+/// `groups` in the order of preference, the post-quantum one first.
+fn crypto(
+    suites: &[Suite],
+    post_quantum: bool,
+    groups: [&'static dyn SupportedKxGroup; 3],
+) -> CryptoProvider {
+    let kx_groups = groups[usize::from(!post_quantum)..].to_vec();
     let offered = SUITES.iter().filter(|(ours, _)| suites.contains(ours));
     let cipher_suites = offered.map(|(_, theirs)| *theirs).collect();
     CryptoProvider { cipher_suites, kx_groups, ..provider::default_provider() }

@@ -9,11 +9,12 @@ use rustls::unbuffered::{ConnectionState, EncodeError, EncodeTlsData, Unbuffered
 use rustls::{ClientConfig, CommonState, HandshakeKind, ProtocolVersion, ServerConfig};
 
 use super::capture::Captured;
-use super::error::{Cause, Failure, TlsError};
+use super::error::{Cause, Failure, TlsError, Unsigned};
 use super::limits::{
     BODY_TLS12_BYTES_MAX, HANDSHAKE_CLIENT_BYTES_MAX, HANDSHAKE_SERVER_BYTES_MAX, HEADER_BYTES,
 };
 use super::record::{ALERT, CHANGE_CIPHER_SPEC, DATA};
+use super::replay::{Tape, Wanted};
 use super::state::Traffic;
 use super::suite::Version;
 
@@ -29,6 +30,10 @@ struct Work {
     engine: Option<Engine>,
     captured: Captured,
     feed: Feed,
+    /// What a second pass begins with; `None` at a client.
+    config: Option<Arc<ServerConfig>>,
+    /// Between the two passes of a flight.
+    tape: Option<Box<Tape>>,
 }
 
 enum Engine {
@@ -64,6 +69,15 @@ pub enum Progress {
     Done(Done),
 }
 
+/// How [`Handshake::begin`] ended.
+#[derive(Debug)]
+pub enum Begun {
+    /// As [`Handshake::receive`] does.
+    Progress(Progress),
+    /// [`Handshake::wanted`] says which signature is needed; [`Handshake::signed`] goes on with it.
+    Unsigned,
+}
+
 /// What a handshake agreed.
 #[derive(Debug)]
 pub struct Done {
@@ -80,17 +94,19 @@ pub struct Done {
 impl Handshake {
     /// A server's end. `config` must come from [`super::server_config`].
     pub fn server(config: &Arc<ServerConfig>) -> Result<Self, TlsError> {
-        Ok(Self::new(Engine::Server(UnbufferedServerConnection::new(Arc::clone(config))?)))
+        let engine = Engine::Server(UnbufferedServerConnection::new(Arc::clone(config))?);
+        Ok(Self::new(engine, Some(Arc::clone(config))))
     }
 
     /// A client's end. `config` must come from [`super::client_config`].
     pub fn client(config: &Arc<ClientConfig>, name: ServerName<'static>) -> Result<Self, TlsError> {
-        Ok(Self::new(Engine::Client(UnbufferedClientConnection::new(Arc::clone(config), name)?)))
+        let engine = Engine::Client(UnbufferedClientConnection::new(Arc::clone(config), name)?);
+        Ok(Self::new(engine, None))
     }
 
-    fn new(engine: Engine) -> Self {
-        let work = Work { engine: Some(engine), captured: Captured::new(), feed: Feed::default() };
-        Self { work: Box::new(work) }
+    fn new(engine: Engine, config: Option<Arc<ServerConfig>>) -> Self {
+        let (captured, feed) = (Captured::new(), Feed::default());
+        Self { work: Box::new(Work { engine: Some(engine), captured, feed, config, tape: None }) }
     }
 
     /// Takes what it can from the front of `input` and appends what is to be sent to `out`, even when it fails (an alert).
@@ -98,7 +114,7 @@ impl Handshake {
     /// What stays in `input` has to be there again, unchanged and with more behind it, in the next call: rustls has marked
     /// and decrypted parts of it. After [`Progress::Done`] it is the beginning of the connection's traffic.
     pub fn receive(&mut self, input: &mut Vec<u8>, out: &mut Vec<u8>) -> Result<Progress, Failure> {
-        let Work { engine: place, captured, feed } = &mut *self.work;
+        let Work { engine: place, captured, feed, .. } = &mut *self.work;
         let Some(engine) = place else {
             return Err(Failure { cause: Cause::Internal });
         };
@@ -123,12 +139,60 @@ impl Handshake {
                 if silent && !matches!(cause, Cause::Alerted(_)) {
                     let kind = if cause.is_ours() { INTERNAL_ERROR } else { HANDSHAKE_FAILURE };
                     out.truncate(before);
-                    out.extend_from_slice(&[ALERT, 3, 3, 0, 2, FATAL, kind]);
+                    out.extend_from_slice(&alert(kind));
                 }
                 *place = None;
                 Err(Failure { cause })
             }
         }
+    }
+
+    /// As [`Self::receive`], but does not wait for a [`super::certificate::Remote`] key's signature: when one is needed, `input`
+    /// and `out` stay as they were and [`Self::signed`] has to follow. Only a ClientHello that is there whole is worth two
+    /// passes; anything unusual runs as in [`Self::receive`].
+    pub fn begin(&mut self, input: &mut Vec<u8>, out: &mut Vec<u8>) -> Result<Begun, Failure> {
+        let first = self.work.config.is_some() && self.work.feed.received == 0;
+        if !first || self.work.tape.is_some() || next_record(input).is_none() {
+            return self.receive(input, out).map(Begun::Progress);
+        }
+        let (before, kept) = (out.len(), input.clone());
+        let (result, tape) = Tape::record(|| self.receive(input, out));
+        if tape.wanted().is_none() {
+            return result.map(Begun::Progress);
+        }
+        debug_assert!(result.is_err() && self.work.engine.is_none());
+        *input = kept;
+        out.truncate(before);
+        self.work.feed = Feed::default();
+        self.work.captured = Captured::new();
+        self.work.tape = Some(tape);
+        Ok(Begun::Unsigned)
+    }
+
+    /// The signature that [`Self::signed`] waits for.
+    pub fn wanted(&self) -> Option<&Wanted> {
+        self.work.tape.as_ref()?.wanted()
+    }
+
+    /// Goes on after [`Begun::Unsigned`], with the same `input`.
+    pub fn signed(
+        &mut self,
+        signature: Result<Vec<u8>, Unsigned>,
+        input: &mut Vec<u8>,
+        out: &mut Vec<u8>,
+    ) -> Result<Progress, Failure> {
+        let (Some(tape), Some(config)) = (self.work.tape.take(), &self.work.config) else {
+            return Err(Failure { cause: Cause::Internal });
+        };
+        let Ok(signature) = signature else {
+            out.extend_from_slice(&alert(INTERNAL_ERROR));
+            return Err(Failure { cause: Cause::Signer });
+        };
+        let Ok(again) = UnbufferedServerConnection::new(Arc::clone(config)) else {
+            return Err(Failure { cause: Cause::Internal });
+        };
+        self.work.engine = Some(Engine::Server(again));
+        tape.play(signature, || self.receive(input, out))
     }
 
     /// What the next bytes may cost. Changes with [`Self::receive`] only.
@@ -188,6 +252,11 @@ enum Stop {
 const FATAL: u8 = 2;
 const HANDSHAKE_FAILURE: u8 = 40;
 const INTERNAL_ERROR: u8 = 80;
+
+/// A fatal alert in the clear.
+const fn alert(kind: u8) -> [u8; 7] {
+    [ALERT, 3, 3, 0, 2, FATAL, kind]
+}
 
 /// Length of the first record if it is whole; of what is there if rustls should refuse it at once.
 fn next_record(input: &[u8]) -> Option<usize> {

@@ -39,6 +39,8 @@ pub const KEY_UPDATES_BURST: u64 = 16;
 pub const RECORDS_PER_KEY_UPDATE: u64 = 8;
 /// Bytes of a session ticket message that a client skips.
 pub const TICKET_BYTES_MAX: usize = (1 << 16) - 1;
+/// Random bytes that a server draws in its first flight: its random and, in TLS 1.2, a session id.
+pub const FLIGHT_DRAWS_BYTES_MAX: usize = 64;
 /// SNI names of all certificates of a server.
 pub const NAMES_MAX: usize = 10_000;
 

@@ -1,4 +1,5 @@
-//! A signing connection: a thread of its own that reads a request, signs and answers, with one system call each way.
+//! A signing connection: a thread of its own that reads what requests there are, signs them all and answers, with one system
+//! call each way.
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream as BlockingStream;
@@ -12,7 +13,7 @@ use wire::limits::SIGN_MESSAGE_BYTES_MAX;
 use wire::sign::SignRequest;
 
 use super::Ended;
-use crate::limits::SIGNER_STACK_BYTES;
+use crate::limits::{SIGN_READ_BYTES, SIGNER_STACK_BYTES};
 use crate::log::log;
 use crate::state::{Relay, encode_signature};
 
@@ -38,21 +39,26 @@ pub(super) fn serve(
 }
 
 fn requests(relay: &Relay, mut stream: BlockingStream) -> Result<(), Ended> {
-    let mut buffer = [0; 2 * REQUEST_BYTES_MAX];
+    let mut buffer = [0; SIGN_READ_BYTES];
     let mut filled = 0;
-    let mut out = Vec::with_capacity(1024);
+    let mut out = Vec::with_capacity(4096);
     loop {
-        while let Some((body, rest)) = frame::split(&buffer[..filled])? {
+        let mut rest = &buffer[..filled];
+        while let Some((body, next)) = frame::split(rest)? {
             let request: SignRequest<'_> = frame::decode(body)?;
             let signed = relay.sign(request.key, request.scheme, request.message);
             encode_signature(signed.as_deref().map_err(|refusal| *refusal), &mut out)?;
-            stream.write_all(&out)?;
-            let rest = filled - rest.len()..filled;
-            filled = rest.len();
-            buffer.copy_within(rest, 0);
+            rest = next;
         }
-        if filled > REQUEST_BYTES_MAX {
-            return Err(FrameError::TooLarge { bytes: filled }.into());
+        if rest.len() > REQUEST_BYTES_MAX {
+            return Err(FrameError::TooLarge { bytes: rest.len() }.into());
+        }
+        let used = filled - rest.len();
+        buffer.copy_within(used..filled, 0);
+        filled -= used;
+        if !out.is_empty() {
+            stream.write_all(&out)?;
+            out.clear();
         }
         match stream.read(&mut buffer[filled..])? {
             0 => return Err(Ended::ByGateway),
@@ -60,3 +66,5 @@ fn requests(relay: &Relay, mut stream: BlockingStream) -> Result<(), Ended> {
         }
     }
 }
+
+const _: () = assert!(SIGN_READ_BYTES > 2 * REQUEST_BYTES_MAX);

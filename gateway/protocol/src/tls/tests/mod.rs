@@ -4,6 +4,7 @@ mod certificates;
 mod failures;
 mod handshakes;
 mod misbehaving;
+mod passes;
 mod records;
 mod vectors;
 mod world;
