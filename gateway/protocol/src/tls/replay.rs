@@ -207,10 +207,10 @@ pub(super) static X25519MLKEM768: TapedGroup = TapedGroup(kx_group::X25519MLKEM7
 
 impl SupportedKxGroup for TapedGroup {
     fn start(&self) -> Result<Box<dyn ActiveKeyExchange>, Error> {
-        if let Some(Exchange::Started(shared)) = self.replayed() {
-            if let Some(exchange) = take(&shared) {
-                return Ok(exchange);
-            }
+        if let Some(Exchange::Started(shared)) = self.replayed()
+            && let Some(exchange) = take(&shared)
+        {
+            return Ok(exchange);
         }
         let exchange = self.0.start()?;
         if !recording() {
