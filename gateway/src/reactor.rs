@@ -313,13 +313,11 @@ impl<S: Sys, W: Workers, O: Outside> Reactor<S, W, O> {
             Ok((handle, peer)) => {
                 match self.shard.accept(now, handle, peer, number as u8) {
                     Ok(token) => {
-                        if self.sys.watch(handle, token).is_err() {
-                            if let Some(index) = self.shard.find(token) {
-                                self.shard.broken(index);
-                            }
-                        } else {
-                            // The first flight is often there already.
-                            self.reads.push_back(Read { token, whole: false });
+                        // What is there already is reported as the first edge: reading now would often be too early.
+                        if self.sys.watch(handle, token).is_err()
+                            && let Some(index) = self.shard.find(token)
+                        {
+                            self.shard.broken(index);
                         }
                     }
                     Err(_) => self.sys.reset(handle),

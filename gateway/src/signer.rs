@@ -148,3 +148,92 @@ impl Remote for RelaySigner {
 fn invalid(error: frame::FrameError) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, error)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{os::unix::net::UnixListener, thread};
+
+    use super::*;
+
+    /// A relay that serves as many connections as `lives` says, and answers on each as many requests as its number; a request's
+    /// key is its signature, and the even ones are refused. Answers leave in pieces.
+    fn relay(name: &str, lives: Vec<usize>) -> (RelaySigner, thread::JoinHandle<()>) {
+        let path = std::env::temp_dir().join(format!("headland-signer-{}-{name}.sock", std::process::id()));
+        let _ = std::fs::remove_file(&path);
+        let listener = UnixListener::bind(&path).unwrap();
+        let signer = RelaySigner::new(path.clone(), 1);
+        let serving = thread::spawn(move || {
+            for life in lives {
+                let (mut stream, _) = listener.accept().unwrap();
+                stream.read_exact(&mut [0; GREETING_BYTES]).unwrap();
+                stream.write_all(&Welcome { version: VERSION }.encode()).unwrap();
+                answer(stream, life);
+            }
+            std::fs::remove_file(path).unwrap();
+        });
+        (signer, serving)
+    }
+
+    fn answer(mut stream: UnixStream, count: usize) {
+        let mut input = Vec::new();
+        for _ in 0..count {
+            let (key, used) = loop {
+                if let Some((body, rest)) = frame::split(&input).unwrap() {
+                    break (frame::decode::<SignRequest<'_>>(body).unwrap().key, input.len() - rest.len());
+                }
+                let mut chunk = [0; 64];
+                let read = stream.read(&mut chunk).unwrap();
+                assert!(read > 0, "the gateway has closed");
+                input.extend_from_slice(&chunk[..read]);
+            };
+            input.drain(..used);
+            let signature = key.to_le_bytes();
+            let reply =
+                if key.is_multiple_of(2) { SignReply::Refused } else { SignReply::Signature(&signature) };
+            let mut out = Vec::new();
+            frame::encode(&reply, &mut out).unwrap();
+            out.chunks(3).for_each(|piece| stream.write_all(piece).unwrap());
+        }
+    }
+
+    fn batch(keys: std::ops::Range<u32>) -> Batch {
+        let mut batch = Batch::default();
+        for key in keys {
+            assert!(batch.add(&SignRequest { key, scheme: 0x0403, message: &[0; 130] }));
+        }
+        batch
+    }
+
+    fn expected(keys: std::ops::Range<u32>) -> Vec<Result<Vec<u8>, Unsigned>> {
+        let answer = |key: u32| {
+            if key.is_multiple_of(2) { Err(Unsigned::Refused) } else { Ok(key.to_le_bytes().to_vec()) }
+        };
+        keys.map(answer).collect()
+    }
+
+    #[test]
+    fn answers_come_in_the_order_of_the_requests() {
+        let (signer, serving) = relay("order", vec![17]);
+        assert_eq!(signer.sign_all(&batch(0..16)), expected(0..16));
+        assert_eq!(signer.sign(21, 0x0403, b"message"), Ok(21u32.to_le_bytes().to_vec()));
+        serving.join().unwrap();
+    }
+
+    #[test]
+    fn a_connection_lost_in_the_middle_of_a_batch_is_made_again_once() {
+        let (signer, serving) = relay("lost", vec![4 + 3, 4, 2]);
+        assert_eq!(signer.sign_all(&batch(0..4)), expected(0..4));
+        // The connection ends after three of four; all four are asked again on the next.
+        assert_eq!(signer.sign_all(&batch(1..5)), expected(1..5));
+        // Ends at once, and the next one in the middle: that was the second try.
+        assert_eq!(signer.sign_all(&batch(0..3)), vec![Err(Unsigned::Unavailable); 3]);
+        serving.join().unwrap();
+    }
+
+    #[test]
+    fn without_a_relay_every_signature_is_unavailable() {
+        let signer = RelaySigner::new(std::env::temp_dir().join("headland-no-such.sock"), 1);
+        assert_eq!(signer.sign_all(&batch(0..3)), vec![Err(Unsigned::Unavailable); 3]);
+        assert_eq!(signer.sign(1, 0x0403, b""), Err(Unsigned::Unavailable));
+    }
+}

@@ -118,6 +118,20 @@ impl Link {
     /// The signature, or `None` when refused.
     pub(crate) fn sign(&mut self, key: u32, scheme: u16, message: &[u8]) -> Option<Vec<u8>> {
         self.send(&SignRequest { key, scheme, message });
+        self.signature()
+    }
+
+    /// The same for several messages, asked for together.
+    pub(crate) fn sign_all(&mut self, key: u32, scheme: u16, messages: &[&[u8]]) -> Vec<Option<Vec<u8>>> {
+        let mut bytes = Vec::new();
+        for message in messages {
+            frame::encode(&SignRequest { key, scheme, message }, &mut bytes).unwrap();
+        }
+        self.stream.write_all(&bytes).unwrap();
+        messages.iter().map(|_| self.signature()).collect()
+    }
+
+    fn signature(&mut self) -> Option<Vec<u8>> {
         self.read_with(|body| match frame::decode(body).unwrap() {
             SignReply::Signature(signature) => Some(signature.to_vec()),
             SignReply::Refused => None,

@@ -127,6 +127,15 @@ fn the_key_signs_handshakes_and_nothing_else_and_still_does_after_it_was_replace
     assert_eq!(signer.sign(certificate.key, ECDSA, b"anything else"), None);
     assert_eq!(signer.sign(certificate.key, 0x0804, &handshake()), None, "not this key's scheme");
     assert_eq!(signer.sign(certificate.key + 1, ECDSA, &handshake()), None, "no such key");
+    // More at once than one read of the relay takes; answers come in order.
+    let messages: Vec<_> =
+        (0..300).map(|n| if n % 3 == 0 { b"not one".to_vec() } else { handshake().to_vec() }).collect();
+    let together =
+        signer.sign_all(certificate.key, ECDSA, &messages.iter().map(|m| &m[..]).collect::<Vec<_>>());
+    for (n, signature) in together.iter().enumerate() {
+        assert_eq!(signature.is_none(), n % 3 == 0);
+        assert!(signature.as_ref().is_none_or(|signature| verifies(&first, signature)));
+    }
 
     let second = relay.folder.certificate("server");
     relay.signal("HUP");
