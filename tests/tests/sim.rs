@@ -39,8 +39,9 @@ fn seeds_hold() {
         threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
     });
     if let Some(first) = failed.iter().min_by_key(|failure| failure.seed) {
-        let all: Vec<u64> = failed.iter().map(|failure| failure.seed).collect();
-        panic!("\n{first}\n{} of {seeds} seeds fail: {all:?}\n", all.len());
+        let all: Vec<String> =
+            failed.iter().map(|failure| format!("{}: {:.160}", failure.seed, failure.what)).collect();
+        panic!("\n{first}\n{} of {seeds} seeds fail:\n{}\n", all.len(), all.join("\n"));
     }
 }
 

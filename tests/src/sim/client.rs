@@ -493,6 +493,7 @@ impl Client {
             (Asked::Presence, Answer::Presence(_) | Answer::PresenceStats(_))
             | (Asked::Refresh, Answer::Refresh(_)) => Ok(()),
             (Asked::Rpc, Answer::Error(failure)) if failure.code == 108 => Ok(()),
+            (Asked::History(_), Answer::Error(failure)) if failure.code == 112 => Ok(()),
             (Asked::Refresh, Answer::Error(failure)) if failure.code == 110 => Ok(()),
             (
                 Asked::Publish(_) | Asked::Presence | Asked::History(_) | Asked::Refresh,
