@@ -155,10 +155,12 @@ impl Shard {
     }
 
     fn ping(&mut self, now: Now, index: usize) {
+        let sent = self.sweep.tick();
         let connection = &mut self.connections[index];
         let encoding = connection.encoding;
         connection.flags.set(Flags::PONG_OWED);
-        connection.ping = connection.ping.shift(i64::from(self.policy.settings.client.pong_timeout_ms));
+        // From when it is sent, not from when it was due: a loop that was held up does not send everybody away.
+        connection.ping = sent.shift(i64::from(self.policy.settings.client.pong_timeout_ms));
         let native = connection.flags.has(Flags::FRAME_PING);
         let outbox = &mut connection.hot(&mut self.pool).outbox;
         if native {
