@@ -275,7 +275,10 @@ impl Shard {
             reject_unrecovered: asked.rejects_unrecovered(),
         };
         let known = self.hub.reserve(channel);
-        if self.hub.channel(known).live && !wish.recover {
+        let entry = self.hub.channel(known);
+        // While a lost position is being asked for, the hub has none to give.
+        let unknown = wish.positioned && entry.epoch.is_empty();
+        if entry.live && !wish.recover && !unknown {
             self.subscribe_here(now, index, id, known, wish);
             return;
         }
