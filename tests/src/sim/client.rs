@@ -39,6 +39,8 @@ pub(super) struct Surroundings {
     pub(super) channels: Vec<Channel>,
     pub(super) tls: Option<Arc<rustls::ClientConfig>>,
     pub(super) phase: Phase,
+    /// When the loop last got no turn for seconds: closings whose time ran out meanwhile end without a word.
+    pub(super) stalled: Option<Duration>,
 }
 
 /// A channel of the world.
@@ -122,6 +124,8 @@ pub(super) struct Client {
     user: Option<String>,
 }
 
+/// How long after a stall its consequences may show.
+const AFTER_STALL: Duration = Duration::from_millis(200);
 /// A batch is sent when it is larger; with one more payload it is still a message that a server takes.
 const BATCH_BYTES: usize = 20_000;
 /// Close codes that a client which keeps to the protocol may be told.
@@ -293,7 +297,10 @@ impl Client {
             Got::End | Got::Reset => {
                 around.trace.note("ends", self.number as u64, u64::from(got == Got::Reset));
                 let open = self.wire.as_ref().is_some_and(|wire| wire.stage == Stage::Open);
-                let fair = self.excused || self.closed || !open;
+                let stalled = around.stalled.is_some_and(|at| now < at + AFTER_STALL);
+                // A goodbye may wait behind more than such a network carries in the time of a closing.
+                let cut = got == Got::Reset && (stalled || !around.plan.is_swift());
+                let fair = self.excused || self.closed || !open || cut;
                 around.kernel.borrow_mut().peer_close(line);
                 self.lose(now, around);
                 if fair {
@@ -383,7 +390,7 @@ impl Client {
             if !self.excused && !FAIR_CLOSES.contains(&code) && !expired {
                 return Err(format!("closed with {code}, though it kept to the protocol"));
             }
-            if !self.excused && code == 3012 && around.plan.is_prompt() && !self.manner.drip {
+            if !self.excused && code == 3012 && around.plan.prompt {
                 return Err("closed for want of a pong that it never owed for long".to_owned());
             }
             if let Some(wire) = &mut self.wire {

@@ -36,6 +36,8 @@ pub(super) struct Kernel {
     pub(super) unix: u64,
     pub(super) rates: Rates,
     pub(super) random: Random,
+    /// From one end of the network to the other.
+    pub(super) latency: Duration,
     /// Longest sleep.
     pub(super) pace: Duration,
     /// What the loop did that no program may.
@@ -81,6 +83,7 @@ impl Kernel {
             unix: 1_800_000_000,
             rates,
             random,
+            latency: Duration::ZERO,
             pace: Duration::from_millis(1),
             crime: None,
             link_open: true,
@@ -150,6 +153,7 @@ impl Kernel {
 
     /// The peer writes as much as there is room for.
     pub(super) fn peer_send(&mut self, line: Line, bytes: &[u8]) -> usize {
+        let at = self.now + if self.is_link(line.0) { Duration::ZERO } else { self.latency };
         let Some(connection) = self.lines.get_mut(&line.0) else { return bytes.len() };
         if connection.left || connection.reset_up {
             // Nobody reads it: it goes, and the answer is a reset behind what was sent before.
@@ -157,7 +161,7 @@ impl Kernel {
             return bytes.len();
         }
         let count = connection.up.room().min(bytes.len());
-        connection.up.write(&bytes[..count]);
+        connection.up.write(at, &bytes[..count]);
         count
     }
 
@@ -207,14 +211,14 @@ impl Kernel {
         let mut lines = std::mem::take(&mut self.lines);
         lines.retain(|number, connection| {
             let whole = if self.is_link_peer(connection) { 0 } else { fragment };
-            if connection.up.advance(&mut self.random, whole) {
+            if connection.up.advance(self.now, &mut self.random, whole) {
                 let at = self.lateness();
                 connection.edges.readable.get_or_insert(at);
                 if connection.up.end_arrived() {
                     connection.edges.closed.get_or_insert(at);
                 }
             }
-            connection.down.advance(&mut self.random, whole);
+            connection.down.advance(self.now, &mut self.random, whole);
             if connection.blocked && connection.down.is_roomy() {
                 connection.blocked = false;
                 let at = self.lateness();
@@ -496,6 +500,7 @@ impl Kernel {
         let Some(line) = self.line(handle, "send") else { return Err(io::ErrorKind::InvalidInput.into()) };
         let short = self.random.chance(self.rates.short_send);
         let at = self.now;
+        let latency = if self.is_link(line) { Duration::ZERO } else { self.latency };
         let Some(connection) = self.lines.get_mut(&line) else {
             return Err(io::ErrorKind::BrokenPipe.into());
         };
@@ -520,7 +525,7 @@ impl Kernel {
         if count == 0 {
             return Err(io::ErrorKind::WouldBlock.into());
         }
-        connection.down.write(&bytes[..count]);
+        connection.down.write(at + latency, &bytes[..count]);
         self.progress = true;
         self.trace.note("sent", u64::from(line), count as u64);
         Ok(count)

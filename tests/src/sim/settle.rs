@@ -153,7 +153,8 @@ impl World {
             ("descriptors", connections as u64),
             ("links too many", links.saturating_sub(1) as u64),
             ("subscriptions", stats.subscriptions),
-            ("channels", stats.channels),
+            // Whoever drains does not wait for the relay's answers.
+            ("channels", if self.drained { 0 } else { stats.channels }),
             ("bytes held", stats.backlog_bytes),
             ("bytes of fan-out", stats.fanout_bytes),
         ];

@@ -12,6 +12,10 @@ pub(super) struct Pipe {
     bytes: VecDeque<u8>,
     /// Of these, how many the reader can have.
     arrived: usize,
+    /// How many could have arrived by now.
+    landed: usize,
+    /// The rest: when how many land.
+    flights: VecDeque<(Duration, usize)>,
     capacity: usize,
     /// The writer has ended it.
     ended: bool,
@@ -64,7 +68,15 @@ pub(super) enum Got {
 
 impl Pipe {
     fn new(capacity: usize) -> Self {
-        Self { bytes: VecDeque::new(), arrived: 0, capacity, ended: false, end_arrived: false }
+        Self {
+            bytes: VecDeque::new(),
+            arrived: 0,
+            landed: 0,
+            flights: VecDeque::new(),
+            capacity,
+            ended: false,
+            end_arrived: false,
+        }
     }
 
     pub(super) fn room(&self) -> usize {
@@ -84,9 +96,11 @@ impl Pipe {
         self.end_arrived
     }
 
-    pub(super) fn write(&mut self, bytes: &[u8]) {
+    /// Lands at `at`.
+    pub(super) fn write(&mut self, at: Duration, bytes: &[u8]) {
         assert!(!self.ended, "written after the end");
         self.bytes.extend(bytes);
+        self.flights.push_back((at, bytes.len()));
     }
 
     pub(super) fn end(&mut self) {
@@ -109,11 +123,13 @@ impl Pipe {
     /// What is in flight is lost.
     pub(super) fn cut(&mut self) {
         self.bytes.truncate(self.arrived);
+        self.landed = self.arrived;
+        self.flights.clear();
     }
 
     pub(super) fn clear(&mut self) {
-        self.bytes.clear();
         self.arrived = 0;
+        self.cut();
     }
 
     pub(super) fn read(&mut self, buffer: &mut [u8]) -> usize {
@@ -122,6 +138,7 @@ impl Pipe {
             *to = from;
         }
         self.arrived -= count;
+        self.landed -= count;
         count
     }
 
@@ -129,12 +146,16 @@ impl Pipe {
         let count = most.min(self.arrived);
         out.extend(self.bytes.drain(..count));
         self.arrived -= count;
+        self.landed -= count;
         count
     }
 
     /// Some or all of what is in flight arrives; true when the reader has something new.
-    pub(super) fn advance(&mut self, random: &mut Random, fragment: u64) -> bool {
-        let flying = self.bytes.len() - self.arrived;
+    pub(super) fn advance(&mut self, now: Duration, random: &mut Random, fragment: u64) -> bool {
+        while let Some((_, count)) = self.flights.pop_front_if(|(at, _)| *at <= now) {
+            self.landed += count;
+        }
+        let flying = self.landed - self.arrived;
         if flying > 0 {
             let part = if !random.chance(fragment) {
                 flying
@@ -146,7 +167,7 @@ impl Pipe {
             self.arrived += part;
             return part > 0;
         }
-        let news = self.ended && !self.end_arrived;
+        let news = self.ended && !self.end_arrived && self.flights.is_empty();
         self.end_arrived |= news;
         news
     }

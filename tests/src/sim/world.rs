@@ -64,6 +64,7 @@ impl World {
         let mut kernel = Kernel::new(random.fork(), Rates::default(), plan.descriptors, trace.clone());
         let listeners = plan.listeners.iter().map(|_| kernel.listen()).collect();
         kernel.rates = plan.rates;
+        kernel.latency = plan.latency;
         let kernel = Rc::new(RefCell::new(kernel));
         let secure = plan.listeners.contains(&true).then(Secure::new).transpose()?;
         let settings = settings(&plan);
@@ -99,6 +100,7 @@ impl World {
             channels: channels(&plan),
             tls: secure.as_ref().map(|secure| Arc::clone(&secure.client)),
             phase: Phase::Busy,
+            stalled: None,
         };
         let mut clients = Vec::new();
         for number in 0..plan.clients {
@@ -213,6 +215,7 @@ impl World {
             self.elapse()?;
             self.kernel.borrow_mut().now += Duration::from_millis(seconds * 100);
         }
+        self.around.stalled = Some(self.kernel.borrow().now);
         self.elapse()
     }
 
@@ -232,6 +235,7 @@ impl World {
     pub(super) fn calm(&mut self) {
         self.trace.note("calm", 0, 0);
         self.kernel.borrow_mut().rates = Rates::default();
+        self.kernel.borrow_mut().latency = Duration::ZERO;
         self.relay.stopped_until = Duration::ZERO;
         if self.relay_back_at.take().is_some() {
             let remembers = self.plan.durable;
