@@ -126,6 +126,11 @@ impl Plan {
         let prompt = random.chance(150);
         let socket_bytes = random.pick(&[600, 2048, 4096, 16_384, 65_536, 200_000]);
         let payload_bytes = random.pick(&[40, 40, 300, 300, 3000, 30_000]);
+        // What one recovery gives back fits the backlog: a reader that is ended for it would come back for the same.
+        let queue_bytes: u32 = random.pick(&[4096, 16_384, 65_536, 1 << 20]);
+        let payload_bytes = if prompt { 100 } else { payload_bytes.min(u64::from(queue_bytes) / 4) };
+        let fitting = queue_bytes / payload_bytes as u32;
+        let history = random.pick(&[3, 10, 50, 1000]).min(fitting.max(3));
         let rates = Rates::new(random);
         let pace = Duration::from_millis(random.pick(&[2, 10, 10, 40, 250]));
         Self {
@@ -135,9 +140,9 @@ impl Plan {
             channels: random.between(1, 3) as usize,
             descriptors: clients + spare,
             socket_bytes: if prompt { 65_536 } else { socket_bytes },
-            payload_bytes: if prompt { 100 } else { payload_bytes },
-            queue_bytes: random.pick(&[4096, 16_384, 65_536, 1 << 20]),
-            history: random.pick(&[3, 10, 50, 1000]),
+            payload_bytes,
+            queue_bytes,
+            history,
             ping_ms,
             pong_ms: if ping_ms == 0 { 0 } else { (ping_ms / 3).max(400) },
             pace: if prompt { pace.min(Duration::from_millis(20)) } else { pace },

@@ -152,7 +152,10 @@ impl Pipe {
 
     /// Some or all of what is in flight arrives; true when the reader has something new.
     pub(super) fn advance(&mut self, now: Duration, random: &mut Random, fragment: u64) -> bool {
-        while let Some((_, count)) = self.flights.pop_front_if(|(at, _)| *at <= now) {
+        while let Some((at, count)) = self.flights.front().copied()
+            && at <= now
+        {
+            self.flights.pop_front();
             self.landed += count;
         }
         let flying = self.landed - self.arrived;

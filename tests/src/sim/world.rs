@@ -52,6 +52,8 @@ pub(super) struct World {
 
 /// Of a drain.
 pub(super) const DRAIN_WINDOW_MS: u64 = 500;
+/// A reload may widen the bound of a backlog so many times.
+const QUEUE_TIMES_MAX: u64 = 3;
 /// Most of what one connection holds beside its backlog: a message, a record, a handshake flight.
 const HELD_BESIDE_BYTES: u64 = 256 * 1024;
 
@@ -222,7 +224,8 @@ impl World {
     /// Settings as they are, or with other bounds.
     fn apply(&mut self) -> Result<(), String> {
         if self.random.chance(500) {
-            self.settings.client.queue_max_size = self.random.pick(&[4096, 16_384, 65_536]);
+            self.settings.client.queue_max_size =
+                self.plan.queue_bytes * self.random.between(1, QUEUE_TIMES_MAX) as u32;
             self.settings.client.stale_close_delay_ms = self.random.pick(&[1000, 4000]);
         }
         self.trace.note("settings", 0, u64::from(self.settings.client.queue_max_size));
@@ -279,7 +282,7 @@ impl World {
         if phases != held as u64 {
             return Err(format!("{phases} connections are counted by phase, {held} are held"));
         }
-        let queue = u64::from(self.settings.client.queue_max_size.max(self.plan.queue_bytes));
+        let queue = u64::from(self.plan.queue_bytes) * QUEUE_TIMES_MAX;
         let bound = held as u64 * (queue + HELD_BESIDE_BYTES);
         if stats.backlog_bytes > bound {
             return Err(format!("{} bytes are held, {bound} are allowed", stats.backlog_bytes));
