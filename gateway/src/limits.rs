@@ -34,8 +34,9 @@ pub const FLIGHTS_WORTH_A_BATCH: usize = 2;
 pub const ANSWERS_READ_BYTES: usize = 2048;
 /// How long a signature may take before its handshake fails.
 pub const SIGN_TIMEOUT: Duration = Duration::from_secs(3);
-/// After this many connections have gone, freed memory is given back to the system at the next quiet moment.
-pub const TRIM_AFTER_CLOSES: u64 = 10_000;
+/// After this many connections of a shard have come or gone, freed memory is given back to the system at the next quiet moment:
+/// handshakes leave holes of some kilobytes each.
+pub const TRIM_AFTER: u64 = 5_000;
 /// Niceness of handshake workers: established traffic goes first.
 pub const WORKER_NICE: i32 = 5;
 /// Shards that one process may run.

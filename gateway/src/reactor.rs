@@ -15,7 +15,7 @@ use wire::stats::TURN_BUCKETS_US;
 use crate::{
     limits::{
         ACCEPTS_PER_TURN, READ_BUFFER_BYTES, READ_PER_CONNECTION_BYTES, READS_PER_TURN, SENDS_PER_CONNECTION,
-        STARVED, STATS_EVERY, TRIM_AFTER_CLOSES,
+        STARVED, STATS_EVERY, TRIM_AFTER,
     },
     link::Link,
 };
@@ -45,7 +45,7 @@ pub trait Outside {
     fn order(&mut self) -> Option<Order>;
     /// Private memory and CPU time in microseconds of the process, for the statistics.
     fn process(&mut self) -> (u64, u64);
-    /// Give freed memory back.
+    /// Asks for freed memory to be given back.
     fn trim(&mut self);
 }
 
@@ -86,7 +86,9 @@ pub struct Reactor<S, W, O> {
     stats_at: Duration,
     turns: [u64; TURN_BUCKETS_US.len() + 1],
     turn_us: u64,
-    closes_since_trim: u64,
+    closes: u64,
+    /// Connections that had come or gone when memory was last given back.
+    trimmed_at: u64,
 }
 
 struct Listener {
@@ -130,7 +132,8 @@ impl<S: Sys, W: Workers, O: Outside> Reactor<S, W, O> {
             stats_at: STATS_EVERY,
             turns: <_>::default(),
             turn_us: 0,
-            closes_since_trim: 0,
+            closes: 0,
+            trimmed_at: 0,
             sys,
             workers,
             outside,
@@ -377,7 +380,7 @@ impl<S: Sys, W: Workers, O: Outside> Reactor<S, W, O> {
             } else {
                 self.sys.close(closed.handle);
             }
-            self.closes_since_trim += 1;
+            self.closes += 1;
             self.starved_until = None;
         }
     }
@@ -396,8 +399,9 @@ impl<S: Sys, W: Workers, O: Outside> Reactor<S, W, O> {
         stats.turns = self.turns;
         stats.turn_us = self.turn_us;
         (stats.process_private_bytes, stats.process_cpu_us) = self.outside.process();
-        if self.closes_since_trim >= TRIM_AFTER_CLOSES && stats.handshaking == 0 {
-            self.closes_since_trim = 0;
+        let churn = stats.accepted + self.closes;
+        if churn - self.trimmed_at >= TRIM_AFTER && stats.handshaking == 0 {
+            self.trimmed_at = churn;
             self.outside.trim();
         }
         self.shard.report(stats);

@@ -6,7 +6,7 @@ use std::{
     path::PathBuf,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread::{self, JoinHandle},
 };
@@ -38,14 +38,19 @@ const ORDERS_MAX: usize = 16;
 pub(crate) struct Process {
     private_bytes: AtomicU64,
     cpu_us: AtomicU64,
+    /// A shard has freed much.
+    trim: AtomicBool,
 }
 
 impl Process {
-    /// Measures now.
+    /// Measures now, and gives freed memory back if a shard has asked for it: once for all of them, off their threads.
     pub(crate) fn measure(&self) {
         self.private_bytes.store(sys::process_private_bytes().unwrap_or(0), Ordering::Relaxed);
         let cpu = sys::process_cpu(None).unwrap_or_default();
         self.cpu_us.store(cpu.as_micros() as u64, Ordering::Relaxed);
+        if self.trim.swap(false, Ordering::Relaxed) {
+            sys::trim_heap();
+        }
     }
 }
 
@@ -64,7 +69,7 @@ impl Outside for Inbox {
     }
 
     fn trim(&mut self) {
-        sys::trim_heap();
+        self.process.trim.store(true, Ordering::Relaxed);
     }
 }
 

@@ -184,11 +184,10 @@ impl Hot {
             && self.handshake.is_none()
     }
 
-    /// Ready for another connection: nothing of this one is left, nor large buffers.
-    pub(crate) fn recycle(&mut self, buffer_bytes_kept: usize) {
+    /// Ready for another connection: nothing of this one is left. Buffers go, as most uses (a publication, a ping) need none.
+    pub(crate) fn recycle(&mut self) {
         for buffer in [&mut self.input, &mut self.plain, &mut self.sealed] {
-            buffer.clear();
-            buffer.shrink_to(buffer_bytes_kept);
+            *buffer = Vec::new();
         }
         self.waiting = <_>::default();
         self.outbox.clear();

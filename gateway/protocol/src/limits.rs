@@ -32,10 +32,8 @@ pub const HELD_KEPT_EIGHTHS: usize = 6;
 pub const SWEEP_MS: u64 = 250;
 /// Channels or presence entries restored per turn after the relay came back.
 pub const RESTORES_PER_TURN: usize = 512;
-/// Hot parts kept for reuse.
-pub const HOT_POOL_MAX: usize = 1_024;
-/// A buffer in a pooled hot part keeps at most this capacity.
-pub const HOT_BUFFER_KEPT_BYTES: usize = 4 * 1024;
+/// Hot parts kept for reuse: what one turn's fan-out needs.
+pub const HOT_POOL_MAX: usize = FANOUT_VISITS_PER_TURN;
 /// Fraction of the link's outbound bound (in eighths) above which commands are refused; the rest is for departures.
 pub const LINK_COMMANDS_EIGHTHS: usize = 6;
 

@@ -122,11 +122,11 @@ impl Outbox {
     /// Forgets everything, keeping a small capacity.
     pub fn clear(&mut self) {
         self.chunks.clear();
-        self.chunks.shrink_to(16);
+        self.chunks.shrink_to(8);
         self.taken = 0;
         self.bytes = 0;
         self.batch.clear();
-        self.batch.shrink_to(1024);
+        self.batch.shrink_to(0);
         self.batched = 0;
     }
 

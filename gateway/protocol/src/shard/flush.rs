@@ -3,7 +3,7 @@
 use super::{Closed, Shard};
 use crate::{
     connection::{Flags, Hot, Phase},
-    limits::{BACKLOG_SOFT_SHARE, HOT_BUFFER_KEPT_BYTES, HOT_POOL_MAX, RECORD_BYTES_MAX},
+    limits::{BACKLOG_SOFT_SHARE, HOT_POOL_MAX, RECORD_BYTES_MAX},
     time::{Now, Tick},
 };
 
@@ -133,7 +133,7 @@ impl Shard {
     pub(super) fn recycle(&mut self, mut hot: Box<Hot>) {
         self.stats.held -= hot.counted;
         if self.pool.len() < HOT_POOL_MAX {
-            hot.recycle(HOT_BUFFER_KEPT_BYTES);
+            hot.recycle();
             self.pool.push(hot);
         }
     }
