@@ -9,16 +9,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aws_lc_rs::aead::{Aad, LessSafeKey, Nonce, UnboundKey};
+use protocol::tls::certificate::{Remote, RemoteKey};
 use protocol::tls::{
-    Certificates, ClientOptions, Handshake, Opened, Progress, ServerOptions, Suite, Traffic, Trust,
-    client_config, server_config, tickets,
+    Begun, Certificates, ClientOptions, Handshake, Opened, Progress, ServerOptions, Suite, Traffic, Trust,
+    Unsigned, client_config, server_config, tickets,
 };
 use rcgen::{CertificateParams, KeyPair};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::server::UnbufferedServerConnection;
-use rustls::sign::CertifiedKey;
+use rustls::sign::{CertifiedKey, SigningKey};
 use rustls::unbuffered::{ConnectionState, EncodeError};
-use rustls::{ClientConfig, ClientConnection, ServerConfig, ServerConnection};
+use rustls::{ClientConfig, ClientConnection, ServerConfig, ServerConnection, SignatureScheme};
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
@@ -51,6 +52,8 @@ struct Handshakes {
     unbuffered: f64,
     /// Ours with the X25519MLKEM768 group.
     post_quantum: f64,
+    /// Ours with the first flight in two passes around the signature.
+    two_passes: f64,
 }
 
 /// Nanoseconds per record.
@@ -69,6 +72,25 @@ struct World {
     client: Arc<ClientConfig>,
     ours_post_quantum: Arc<ServerConfig>,
     client_post_quantum: Arc<ClientConfig>,
+    /// With a key that another process could hold, and the key.
+    remote: Arc<ServerConfig>,
+    key: Holder,
+}
+
+/// Signs as the relay does, but here.
+#[derive(Clone)]
+struct Holder(Arc<dyn SigningKey>);
+
+impl Remote for Holder {
+    fn sign(&self, _key: u32, scheme: u16, message: &[u8]) -> std::result::Result<Vec<u8>, Unsigned> {
+        let signer = self.0.choose_scheme(&[SignatureScheme::from(scheme)]).ok_or(Unsigned::Refused)?;
+        signer.sign(message).map_err(|_| Unsigned::Unavailable)
+    }
+}
+
+struct TwoPasses {
+    handshake: Handshake,
+    key: Holder,
 }
 
 impl World {
@@ -80,6 +102,10 @@ impl World {
         let provider = rustls::crypto::aws_lc_rs::default_provider();
         let certified = CertifiedKey::from_der(chain, key, &provider)?;
         let options = ServerOptions { tickets: Some(tickets()?), ..ServerOptions::default() };
+        let key = Holder(Arc::clone(&certified.key));
+        let remote = RemoteKey::new(1, &[0x0403], Arc::new(key.clone()))?;
+        let remote = CertifiedKey::new(certified.cert.clone(), Arc::new(remote));
+        let remote = server_config(&options, Arc::new(Certificates::new(vec![remote])?))?;
         let certificates = Arc::new(Certificates::new(vec![certified])?);
         let ours = server_config(&options, Arc::clone(&certificates) as _)?;
         let ours_post_quantum =
@@ -93,21 +119,26 @@ impl World {
             client: client_config(&client)?,
             ours_post_quantum,
             client_post_quantum: client_config(&ClientOptions { post_quantum: true, ..client })?,
+            remote,
+            key,
         })
     }
 
     fn handshakes(&self) -> Result<Handshakes> {
-        let mut times: [Vec<Duration>; 4] = Default::default();
+        let mut times: [Vec<Duration>; 5] = Default::default();
         let [client, client_post_quantum] = [&self.client, &self.client_post_quantum];
         for _ in 0..BATCHES {
             times[0].push(batch(client, || Ok(Handshake::server(&self.ours)?))?);
             times[1].push(batch(client, || Ok(ServerConnection::new(Arc::clone(&self.theirs))?))?);
             times[2].push(batch(client, || Ok(UnbufferedServerConnection::new(Arc::clone(&self.theirs))?))?);
             times[3].push(batch(client_post_quantum, || Ok(Handshake::server(&self.ours_post_quantum)?))?);
+            times[4].push(batch(client, || {
+                Ok(TwoPasses { handshake: Handshake::server(&self.remote)?, key: self.key.clone() })
+            })?);
         }
-        let [ours, buffered, unbuffered, post_quantum] =
+        let [ours, buffered, unbuffered, post_quantum, two_passes] =
             times.map(|times| median(times).as_secs_f64() * 1e6 / HANDSHAKES as f64);
-        Ok(Handshakes { ours, buffered, unbuffered, post_quantum })
+        Ok(Handshakes { ours, buffered, unbuffered, post_quantum, two_passes })
     }
 
     fn records(&self, suite: Suite) -> Result<Records> {
@@ -223,6 +254,24 @@ impl Server for Handshake {
             Progress::Done(done) => Ok(done.traffic),
             Progress::More => Err("not done".into()),
         }
+    }
+}
+
+impl Server for TwoPasses {
+    type Kept = Traffic;
+
+    fn hello(&mut self, input: &mut Vec<u8>, out: &mut Vec<u8>) -> Result<()> {
+        let Begun::Unsigned = self.handshake.begin(input, out)? else {
+            return Err("no signature was needed".into());
+        };
+        let wanted = self.handshake.wanted().ok_or("nothing is wanted")?;
+        let signature = self.key.sign(wanted.key, wanted.scheme, &wanted.message);
+        self.handshake.signed(signature, input, out)?;
+        Ok(())
+    }
+
+    fn last(self, input: &mut Vec<u8>, out: &mut Vec<u8>) -> Result<Traffic> {
+        self.handshake.last(input, out)
     }
 }
 
@@ -344,7 +393,7 @@ fn median(mut times: Vec<Duration>) -> Duration {
 }
 
 fn print_text(handshakes: &Handshakes, records: &[(Suite, Records)]) {
-    let Handshakes { ours, buffered, unbuffered, post_quantum } = handshakes;
+    let Handshakes { ours, buffered, unbuffered, post_quantum, two_passes } = handshakes;
     println!("server CPU of a full TLS 1.3 handshake, ECDSA P-256, in memory (µs)");
     println!("  ours, rustls dropped at the end  {ours:>7.1}");
     println!("  rustls buffered, kept            {buffered:>7.1}  (ours: {:.3} of it)", ours / buffered);
@@ -353,6 +402,7 @@ fn print_text(handshakes: &Handshakes, records: &[(Suite, Records)]) {
         "  ours with X25519MLKEM768         {post_quantum:>7.1}  ({:.3} of it without)",
         post_quantum / ours
     );
+    println!("  ours, first flight in two passes {two_passes:>7.1}  ({:+.1} to ours)", two_passes - ours);
     println!("a record of {RECORD_BYTES} bytes (ns)");
     println!("  suite    bare AEAD  key set-up   seal  seal_with   open  seal_with beyond AEAD");
     for (suite, r) in records {
@@ -370,7 +420,7 @@ fn print_text(handshakes: &Handshakes, records: &[(Suite, Records)]) {
 }
 
 fn print_json(handshakes: &Handshakes, records: &[(Suite, Records)]) {
-    let Handshakes { ours, buffered, unbuffered, post_quantum } = handshakes;
+    let Handshakes { ours, buffered, unbuffered, post_quantum, two_passes } = handshakes;
     let records: Vec<_> = records
         .iter()
         .map(|(suite, r)| {
@@ -382,7 +432,7 @@ fn print_json(handshakes: &Handshakes, records: &[(Suite, Records)]) {
         .collect();
     let handshake = serde_json::json!({
         "ours_us": ours, "rustls_buffered_us": buffered, "rustls_unbuffered_us": unbuffered,
-        "ours_post_quantum_us": post_quantum,
+        "ours_post_quantum_us": post_quantum, "ours_two_passes_us": two_passes,
     });
     println!(
         "{}",
