@@ -635,7 +635,11 @@ impl Client {
         let name = around.channels[channel].name.clone();
         match self.random.below(if self.guest { 40 } else { 100 }) {
             0..=7 => {
-                let burst = if self.random.chance(30) { 60 } else { self.random.between(1, 4) };
+                let burst = if self.random.chance(if around.plan.flood { 150 } else { 30 }) {
+                    60
+                } else {
+                    self.random.between(1, 4)
+                };
                 for _ in 0..burst {
                     self.publish(now, around, channel, &name);
                 }

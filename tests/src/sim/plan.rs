@@ -38,6 +38,8 @@ pub(super) struct Plan {
     pub(super) latency: Duration,
     /// Nothing is late on the network, whatever else goes wrong: pings and their answers come in time.
     pub(super) prompt: bool,
+    /// Clients write a lot at a time.
+    pub(super) flood: bool,
     /// How the ends misbehave.
     pub(super) rates: Rates,
     /// Handshakes a worker's queue takes.
@@ -121,13 +123,17 @@ impl Plan {
             _ => 0,
         };
         let spare = listeners.len() + 1 + random.between(2, 40) as usize;
-        let ping_ms = random.pick(&[0, 800, 1500, 3000, 25_000]);
+        // In some, clients write more at a time than a loop reads at a time, and no ping brings a second chance.
+        let flood = random.chance(120);
+        let ping_ms = if flood { 0 } else { random.pick(&[0, 800, 1500, 3000, 25_000]) };
         // Some networks are so good that nothing may ever be late.
-        let prompt = random.chance(150);
+        let prompt = !flood && random.chance(150);
         let socket_bytes = random.pick(&[600, 2048, 4096, 16_384, 65_536, 200_000]);
+        let socket_bytes = if flood { 200_000 } else { socket_bytes };
         let payload_bytes = random.pick(&[40, 40, 300, 300, 3000, 30_000]);
         // What one recovery gives back fits the backlog: a reader that is ended for it would come back for the same.
-        let queue_bytes: u32 = random.pick(&[4096, 16_384, 65_536, 1 << 20]);
+        let queue_bytes: u32 = if flood { 1 << 20 } else { random.pick(&[4096, 16_384, 65_536, 1 << 20]) };
+        let payload_bytes = if flood { 5000 } else { payload_bytes };
         let payload_bytes = if prompt { 100 } else { payload_bytes.min(u64::from(queue_bytes) / 4) };
         let fitting = queue_bytes / payload_bytes as u32;
         let history = random.pick(&[3, 10, 50, 1000]).min(fitting.max(3));
@@ -153,6 +159,7 @@ impl Plan {
                 rates
             },
             prompt,
+            flood,
             jobs: random.pick(&[1, 2, 8, 64]),
             link_bytes: random.pick(&[1500, 8000, 60_000, 1 << 24, 1 << 24]),
             handshaking: random.pick(&[0, 0, 4, 16]),
