@@ -48,4 +48,7 @@ pub const DESCRIPTORS_RESERVED: u64 = 64;
 /// How often the main thread looks at its signals.
 pub const SIGNAL_POLL: Duration = Duration::from_millis(200);
 
+/// Looks at the signals between two measurements of the process.
+pub const POLLS_PER_MEASURE: u64 = 5;
+
 const _: () = assert!(READ_BUFFER_BYTES <= READ_PER_CONNECTION_BYTES);

@@ -360,9 +360,16 @@ impl<S: Sys, W: Workers, O: Outside> Reactor<S, W, O> {
             }
             let Some(handle) = self.shard.handle(index) else { return };
             match self.sys.send(handle, &self.out) {
-                Ok(count) => self.shard.sent(now, index, &self.out, count),
+                Ok(count) => {
+                    if !self.shard.sent(now, index, &self.out, count) {
+                        self.shard.flushed(now, index);
+                        return;
+                    }
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     self.shard.sent(now, index, &self.out, 0);
+                    self.shard.flushed(now, index);
+                    return;
                 }
                 Err(_) => {
                     self.shard.broken(index);

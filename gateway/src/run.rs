@@ -10,7 +10,7 @@ use protocol::{admission::Caps, shard::Options, upgrade::Rules};
 use crate::{
     config::{Config, origins},
     control::Control,
-    limits::{DESCRIPTORS_RESERVED, SHARDS_MAX},
+    limits::{DESCRIPTORS_RESERVED, POLLS_PER_MEASURE, SHARDS_MAX},
     policy::Maker,
     reactor::Order,
     shards::{Process, Shards},
@@ -39,8 +39,13 @@ pub fn run(config: &Config) -> anyhow::Result<()> {
     let process = Arc::new(Process::default());
     let shards = Shards::start(config, count, &options, &policy, gateway, &process, &signer)?;
     announce(config, &shards, per_shard, count);
+    let mut polls = 0;
     while !stopping() {
-        process.measure();
+        // Reading the process's memory map takes longer the more it holds: once a second is enough for a statistic.
+        if polls % POLLS_PER_MEASURE == 0 {
+            process.measure();
+        }
+        polls += 1;
         if shards.any_ended() {
             return shards.join();
         }

@@ -68,20 +68,23 @@ impl Shard {
         false
     }
 
-    /// `count` bytes of `out` were taken by the socket; the rest is kept and goes first next time.
-    pub fn sent(&mut self, now: Now, index: usize, out: &[u8], count: usize) {
+    /// `count` bytes of `out` were taken by the socket; the rest is kept and goes first next time. True when there may be more to
+    /// transmit at once.
+    pub fn sent(&mut self, now: Now, index: usize, out: &[u8], count: usize) -> bool {
         debug_assert!(count <= out.len());
         self.stats.shard.bytes_out += count as u64;
         self.stats.shard.sends += 1;
-        if count == out.len() {
-            return;
-        }
         let connection = &mut self.connections[index];
+        if count == out.len() {
+            return connection.flags.has(Flags::LAST)
+                || connection.hot.as_ref().is_some_and(|hot| hot.backlog() > 0);
+        }
         connection.flags.set(Flags::BLOCKED);
         let hot = connection.hot(&mut self.pool);
         debug_assert!(hot.sealed.is_empty(), "one remainder at a time");
         hot.sealed.extend_from_slice(&out[count..]);
         self.note_backlog(now, index);
+        false
     }
 
     /// The connection has been flushed as far as its socket allows: frees what is empty, ends what has said its last word.
