@@ -76,6 +76,12 @@ impl Broker {
         self.answer_subscribed(link, request, index, kept.is_some(), recover);
     }
 
+    /// What one answer may hold: it has to fit the backlog that its client may have, with room for what comes meanwhile, or the
+    /// client would be closed as slow, come back and ask for the same.
+    fn answer_bytes_max(&self) -> usize {
+        RECOVERY_BYTES_MAX.min(self.settings.client.queue_max_size as usize / 2)
+    }
+
     fn answer_subscribed(
         &mut self,
         link: LinkId,
@@ -88,7 +94,7 @@ impl Broker {
         let stream = self.channels.channel(index).and_then(|channel| channel.stream.as_deref());
         let stream = stream.filter(|_| history);
         let publications = match (stream, recover) {
-            (Some(stream), Some(asked)) => recovered(stream, asked, limit),
+            (Some(stream), Some(asked)) => recovered(stream, asked, limit, self.answer_bytes_max()),
             _ => None,
         };
         match (recover, &publications) {
@@ -128,7 +134,7 @@ impl Broker {
             request: question.request,
             offset: stream.top(),
             epoch: epoch.as_str(),
-            publications: page(stream, question.since, limit, question.reverse)?,
+            publications: page(stream, question.since, limit, self.answer_bytes_max(), question.reverse)?,
         };
         let mut frame = Vec::new();
         frame::encode(&message, &mut frame).map_err(|_| code::LIMIT_EXCEEDED)?;
@@ -155,13 +161,18 @@ impl Broker {
 }
 
 /// What came after `asked`: all of it, or `None`. Never a part.
-fn recovered<'a>(stream: &'a Stream, asked: Position<'_>, limit: usize) -> Option<Vec<Publication<'a>>> {
+fn recovered<'a>(
+    stream: &'a Stream,
+    asked: Position<'_>,
+    limit: usize,
+    bytes_max: usize,
+) -> Option<Vec<Publication<'a>>> {
     let places = stream.after(asked)?;
     if places.len() > limit {
         return None;
     }
     let bytes: usize = stream.frames(places.clone()).map(|(_, frame)| frame.len()).sum();
-    if bytes > RECOVERY_BYTES_MAX {
+    if bytes > bytes_max {
         return None;
     }
     Some(stream.frames(places).filter_map(|(_, frame)| publication(frame)).collect())
@@ -172,6 +183,7 @@ fn page<'a>(
     stream: &'a Stream,
     since: Option<Position<'_>>,
     limit: usize,
+    bytes_max: usize,
     reverse: bool,
 ) -> Result<Vec<Publication<'a>>, ErrorCode> {
     let (first, end) = (stream.first(), stream.top() + 1);
@@ -192,7 +204,7 @@ fn page<'a>(
     let mut bytes = 0;
     let fits = |(_, frame): &(u64, &[u8])| {
         bytes += frame.len();
-        bytes <= RECOVERY_BYTES_MAX
+        bytes <= bytes_max
     };
     let decode = |(_, frame): (u64, &'a [u8])| publication(frame);
     Ok(if reverse {

@@ -104,8 +104,24 @@ fn recovery_is_capped_and_never_partial() {
 }
 
 #[test]
+fn a_recovery_too_large_for_its_clients_backlog_is_no_recovery() {
+    let mut world = world();
+    world.settings.client.queue_max_size = 100_000;
+    world.configure();
+    for _ in 0..3 {
+        world.publish(A, "chat:1", &"x".repeat(20_000));
+    }
+    let answer = world.subscribe(B, "chat:1", Some((0, "")));
+    assert!(matches!(answer, Seen::Subscribed { recovered: false, offset: 3, .. }));
+    let answer = world.subscribe(B, "chat:1", Some((1, "")));
+    assert!(matches!(answer, Seen::Subscribed { recovered: true, offset: 3, .. }));
+}
+
+#[test]
 fn a_recovery_too_large_for_a_frame_is_no_recovery() {
     let mut world = world();
+    world.settings.client.queue_max_size = 64 * 1024 * 1024;
+    world.configure();
     let data = "x".repeat(900_000);
     for _ in 0..3 {
         world.publish(A, "chat:1", &data);

@@ -19,7 +19,8 @@ const RECORD_BYTES: usize = 5 + 1 + 16;
 pub(super) fn run(options: &Options) -> Result<Vec<Figure>> {
     let subscribers = options.connections.unwrap_or(SUBSCRIBERS);
     let seconds = options.seconds.unwrap_or(SECONDS);
-    let world = World::start()?;
+    // One shard against one bare loop: two of either would share this machine's cores with the reader.
+    let world = World::builder().gateway("[shards]\ncount = 1\n").start()?;
     let bytes = message_bytes(&world)?;
     let bare = sends::per_cpu_second(subscribers, bytes, Duration::from_secs(seconds))?;
     let (count, time, payload) = (subscribers.to_string(), seconds.to_string(), PAYLOAD_BYTES.to_string());

@@ -23,8 +23,9 @@ use crate::world::World;
 
 /// Handshakes of one measurement.
 const HANDSHAKES: usize = 4_000;
-/// Clients that shake hands at the same time.
-const CLIENTS: usize = 4;
+/// Clients that shake hands at the same time, here and with the bare calls: a small reconnect storm, which is when the cost of a
+/// handshake matters.
+pub(super) const CLIENTS: usize = 32;
 
 pub(super) fn run(options: &Options) -> Result<Vec<Figure>> {
     let count = options.connections.unwrap_or(HANDSHAKES);

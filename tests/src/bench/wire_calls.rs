@@ -9,11 +9,9 @@ use anyhow::{Context, Result};
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
 
-use super::handshake::connect;
+use super::handshake::{CLIENTS, connect};
 use crate::process;
 
-/// Clients at the same time, as many as the real measurement has.
-const CLIENTS: usize = 4;
 const LISTENER: Token = Token(usize::MAX);
 
 /// Bytes of the four flights: ClientHello; ServerHello to Finished; the client's Finished; session tickets.
