@@ -95,18 +95,19 @@ impl Shard {
             self.remove(index, false);
             return;
         }
-        self.account(index);
-        let connection = &mut self.connections[index];
         let whole = connection.reader.held_bytes() == 0;
-        if whole && connection.hot.as_ref().is_some_and(|hot| hot.is_idle()) {
+        if whole && connection.hot.as_ref().is_none_or(|hot| hot.is_idle()) {
             if let Some(hot) = connection.hot.take() {
                 self.recycle(hot);
             }
-        } else if waiting {
+            return;
+        }
+        self.account(index);
+        if waiting {
             self.note_backlog(now, index);
             // What was queued in one turn is not held against a reader until the socket has refused it.
             self.check_backlog(now, index);
-        } else if let Some(hot) = &mut connection.hot {
+        } else if let Some(hot) = &mut self.connections[index].hot {
             hot.slow_since = None;
         }
     }
