@@ -31,7 +31,8 @@ pub(super) fn hold(options: &Options) -> Result<Vec<Figure>> {
     let world = world(count)?;
     let time = options.seconds.unwrap_or(HOLD_SECONDS).to_string();
     let args = ["-n", &count.to_string(), "--seconds", &time, "--subscribe", "tick-all"];
-    let end = ["--final-broadcast", "--patience", "120"];
+    // A machine that does both ends gains nothing from more handshakes at once than it can work on.
+    let end = ["--final-broadcast", "--patience", "120", "--opening", "16"];
     let load = Load::attempt(&world, "idle", true, &[args.as_slice(), &end].concat())?;
     if !load.broken().is_empty() {
         println!("{}", load.broken());
