@@ -245,7 +245,8 @@ impl<S: Sys, W: Workers, O: Outside> Reactor<S, W, O> {
                 self.reads.push_back(Read { token, whole: true });
             }
         }
-        for _ in 0..READS_PER_TURN {
+        // Each at most once a turn: the answers to what was read are flushed, and counted against their reader, before more is.
+        for _ in 0..READS_PER_TURN.min(self.reads.len()) {
             let Some(read) = self.reads.pop_front() else { break };
             if self.read_one(now, read) {
                 self.reads.push_back(read);

@@ -107,9 +107,21 @@ impl Program {
         cpu(self.pid())
     }
 
-    /// Private memory in bytes: what ending it would give back.
+    /// Private memory in bytes that it has written itself. Not its program text: pages of a file are private or shared by who
+    /// else runs the same file at the moment.
     pub fn private_bytes(&self) -> Result<u64> {
         private_bytes(self.pid())
+    }
+
+    /// Makes what is resident now the peak that [`Self::peak_bytes`] tells.
+    pub fn forget_peak(&self) -> Result<()> {
+        fs::write(format!("/proc/{}/clear_refs", self.pid()), "5").context("clear_refs")
+    }
+
+    /// The most memory in bytes that was resident at once, program text included: what came and went between two looks too.
+    pub fn peak_bytes(&self) -> Result<u64> {
+        let text = fs::read_to_string(format!("/proc/{}/status", self.pid())).context("status")?;
+        Ok(kilobytes(&text, "VmHWM:")? * 1024)
     }
 }
 
@@ -162,11 +174,12 @@ fn task_cpu(schedstat: &Path) -> Result<u64> {
 
 fn private_bytes(pid: u32) -> Result<u64> {
     let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).context("smaps_rollup")?;
-    let line = |name: &str| {
-        let rest = text.lines().find_map(|line| line.strip_prefix(name))?;
-        rest.split_whitespace().next()?.parse::<u64>().ok()
-    };
-    let clean = line("Private_Clean:").context("smaps_rollup has no Private_Clean")?;
-    let dirty = line("Private_Dirty:").context("smaps_rollup has no Private_Dirty")?;
-    Ok((clean + dirty) * 1024)
+    Ok((kilobytes(&text, "Private_Dirty:")? + kilobytes(&text, "Swap:")?) * 1024)
+}
+
+/// The number of a line `NAME:  N kB`.
+fn kilobytes(text: &str, name: &str) -> Result<u64> {
+    let rest = text.lines().find_map(|line| line.strip_prefix(name));
+    let number = rest.and_then(|rest| rest.split_whitespace().next()?.parse().ok());
+    number.with_context(|| format!("no {name} in what the kernel says of the process"))
 }
