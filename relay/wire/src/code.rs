@@ -56,6 +56,9 @@ pub const UNSUBSCRIBED: Unsubscribe = Unsubscribe { code: 2000, reason: "server 
 /// Publications were lost and history cannot give them back.
 pub const INSUFFICIENT_STATE: Unsubscribe = Unsubscribe { code: 2500, reason: "insufficient state" };
 
+/// The subscription's time was over and it was not refreshed.
+pub const SUBSCRIPTION_EXPIRED: Unsubscribe = Unsubscribe { code: 2501, reason: "subscription expired" };
+
 /// A reason to close a connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Close {
@@ -85,6 +88,7 @@ closes! {
     SHUTDOWN = 3001, "shutdown";
     INTERNAL_ERROR = 3004, "internal server error";
     CONNECTION_EXPIRED = 3005, "connection expired";
+    CLOSE_SUBSCRIPTION_EXPIRED = 3006, "subscription expired";
     SLOW = 3008, "slow";
     WRITE_ERROR = 3009, "write error";
     CLOSE_INSUFFICIENT_STATE = 3010, "insufficient state";

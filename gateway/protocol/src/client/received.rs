@@ -138,6 +138,8 @@ pub struct Session<'a> {
     pub ttl_s: u32,
     /// From the backend.
     pub data: &'a [u8],
+    /// Channels the server subscribed the client to, each with its name.
+    pub subs: Vec<Subscription<'a>>,
     /// Seconds between pings; 0 when there are none.
     pub ping_s: u32,
     /// Whether pings must be answered.
@@ -147,6 +149,8 @@ pub struct Session<'a> {
 /// A subscription began.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Subscription<'a> {
+    /// Its name in a list of several ([`Session::subs`]); empty where the message says elsewhere which channel it is about.
+    pub channel: Cow<'a, str>,
     /// Whether it expires, in `ttl_s`.
     pub expires: bool,
     /// Seconds.

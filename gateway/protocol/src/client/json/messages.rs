@@ -228,8 +228,8 @@ object!(About { "info" => info });
 object!(Present { "presence" => members as Entries });
 object!(Failure { "code" => code, "message" => message, "temporary" => temporary });
 object!(Session {
-    "client" => client, "version" => version, "expires" => expires, "ttl" => ttl_s, "data" => data, "ping" => ping_s,
-    "pong" => pong,
+    "client" => client, "version" => version, "expires" => expires, "ttl" => ttl_s, "data" => data,
+    "subs" => subs as Entries, "ping" => ping_s, "pong" => pong,
 });
 object!(Subscription {
     "expires" => expires, "ttl" => ttl_s, "recoverable" => recoverable, "epoch" => epoch,
@@ -241,6 +241,12 @@ object!(Info { "user" => user, "client" => client, "conn_info" => conn_info, "ch
 object!(Ended { "code" => code, "reason" => reason });
 object!(Page { "publications" => publications as List, "epoch" => epoch, "offset" => offset });
 object!(Refreshed { "client" => client, "version" => version, "expires" => expires, "ttl" => ttl_s });
+
+impl<'de> Named<'de> for Subscription<'de> {
+    fn named(&mut self, name: Cow<'de, str>) {
+        self.channel = name;
+    }
+}
 
 impl<'de> Named<'de> for Info<'de> {
     /// The session's id, which the value has too.

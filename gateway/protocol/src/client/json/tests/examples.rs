@@ -112,7 +112,20 @@ fn connect() {
         &format!(
             r#"{{"id":1,"connect":{{"client":"{CLIENT_TEXT}","version":"6.x.x","expires":true,"ttl":600,"data":{{}},"subs":{{"news":{{"recoverable":true,"epoch":"abcdEFGH","offset":5,"positioned":true}}}},"ping":25,"pong":true}}}}"#
         ),
-        Answer::Connect(Session { expires: true, ttl_s: 600, data: b"{}", ..session }),
+        Answer::Connect(Session {
+            expires: true,
+            ttl_s: 600,
+            data: b"{}",
+            subs: vec![Subscription {
+                channel: s("news"),
+                recoverable: true,
+                epoch: s("abcdEFGH"),
+                offset: 5,
+                positioned: true,
+                ..Subscription::default()
+            }],
+            ..session
+        }),
     );
 }
 
