@@ -91,7 +91,8 @@ impl Plan {
     pub fn lacks(&self) -> Vec<(bool, String)> {
         let sources = self.sources.count() as u64;
         let side = if self.target.is_local() { Side::Both { sources } } else { Side::Generator { sources } };
-        let needs = Needs { connections: u64::from(self.connections), tables: u64::from(self.threads), side };
+        let (connections, tables) = (u64::from(self.connections), u64::from(self.threads));
+        let needs = Needs { connections, rate: 0, tables, side };
         let findings = tuning::check(&needs).into_iter();
         findings.map(|finding| (finding.0.weight == Weight::Stops, finding.to_string())).collect()
     }
