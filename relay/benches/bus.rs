@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use relay::{Broker, Limits, LinkId, Transmit};
 use wire::link::ToRelay;
 use wire::settings::{Namespace, Settings};
+use wire::tags::Tags;
 
 const PUBLICATIONS: u32 = 200_000;
 const CHANNELS: u32 = 1_000;
@@ -47,7 +48,14 @@ fn run(prefix: &str) -> f64 {
         broker.receive(
             Duration::ZERO,
             links[0],
-            &ToRelay::Publish { request: number, channel, data: &data, info: None },
+            &ToRelay::Publish {
+                request: number,
+                channel,
+                data: &data,
+                info: None,
+                tags: Tags::NONE,
+                key: "",
+            },
         );
         if number % 64 == 0 {
             links.iter().for_each(|link| while broker.transmit(*link, &mut out) == Transmit::Write {});

@@ -5,6 +5,8 @@
 pub struct Counters {
     /// Publications taken.
     pub publications: u64,
+    /// Publications not made because their idempotency key had been used.
+    pub duplicates: u64,
     /// Publications queued for links (one for each link that wanted one).
     pub deliveries: u64,
     /// Publications of channels without history that a link's full queue lost.
@@ -48,6 +50,8 @@ pub struct Levels {
     pub history_publications: u64,
     /// Bytes of them.
     pub history_bytes: u64,
+    /// Idempotency keys remembered.
+    pub results: u64,
     /// Clients present, by channel.
     pub members: u64,
     /// Bytes of them.

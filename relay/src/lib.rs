@@ -12,6 +12,7 @@ mod limits;
 mod order;
 mod outbound;
 mod presence;
+mod results;
 mod stream;
 
 pub use broker::{Broker, Event};

@@ -18,6 +18,16 @@ pub(crate) const PUBLICATION_OVERHEAD_BYTES: usize = 16;
 pub(crate) const MEMBER_OVERHEAD_BYTES: usize = 144;
 /// Offset and epoch outlive the publications by this long where a namespace does not say.
 pub(crate) const META_TTL_DEFAULT: Duration = Duration::from_secs(720 * 3600);
+/// How long the position of a publication with an idempotency key is remembered.
+pub(crate) const RESULT_TTL: Duration = Duration::from_secs(300);
+/// Such positions remembered of one channel; past it its oldest go.
+pub(crate) const RESULTS_PER_CHANNEL_MAX: usize = 16_384;
+/// Bytes of all of them; past it the oldest go.
+pub(crate) const RESULTS_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// What one of them costs beyond its texts.
+pub(crate) const RESULT_OVERHEAD_BYTES: usize = 160;
+/// How many of them one tick lets go of at most.
+pub(crate) const RESULTS_EXPIRED_PER_TICK: usize = 16_384;
 /// An empty queue's buffer above this is given back.
 pub(crate) const QUEUE_KEEP_BYTES: usize = 256 * 1024;
 

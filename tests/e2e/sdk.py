@@ -93,6 +93,15 @@ async def recovers_what_it_missed():
     await bob.disconnect()
 
 
+async def publishes_once():
+    ann = await connected("ann")
+    call = {"channel": "short:python", "data": {"n": 1}, "idempotency_key": "k"}
+    first = (await soon(ann.rpc("publish", call))).data
+    again = (await soon(ann.rpc("publish", call))).data
+    assert (first["offset"], first["duplicate"]) == (1, False), first
+    assert again == {**first, "duplicate": True}, again
+
+
 async def errors_are_the_protocols_own():
     ann = await connected("ann")
     for call, codes in [

@@ -40,7 +40,7 @@ fn main() {
     let mut out = Vec::with_capacity(4096);
     let info =
         ClientInfo { client: ClientId([7; 16]), user: "42", conn_info: br#"{"name":"A"}"#, chan_info: b"" };
-    let plain = Publication { offset: 1_000_000, data: data.as_bytes(), info: None };
+    let plain = Publication { offset: 1_000_000, data: data.as_bytes(), ..Publication::default() };
     let signed = Publication { info: Some(info), ..plain };
     for (name, publication) in [("write push, 128 bytes", plain), ("write push with its publisher", signed)] {
         measure(name, || {

@@ -40,6 +40,8 @@ pub enum Question {
     },
     /// A publication is stored and on its way.
     Publish,
+    /// The same, asked for by a call that wants to know where it is.
+    PublishCall,
     /// A page of history.
     History,
     /// Who is there.

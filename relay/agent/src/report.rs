@@ -122,6 +122,7 @@ fn bus(relay: &Relay) {
     let (counters, levels) = relay.bus();
     let totals = [
         ("headland_relay_publications_total", counters.publications),
+        ("headland_relay_duplicates_total", counters.duplicates),
         ("headland_relay_deliveries_total", counters.deliveries),
         ("headland_relay_lost_total", counters.lost),
         ("headland_relay_lost_events_total", counters.lost_events),
@@ -146,6 +147,7 @@ fn bus(relay: &Relay) {
         ("headland_relay_channels", levels.channels),
         ("headland_relay_history_publications", levels.history_publications),
         ("headland_relay_history_bytes", levels.history_bytes),
+        ("headland_relay_idempotency_keys", levels.results),
         ("headland_relay_presence_members", levels.members),
         ("headland_relay_presence_bytes", levels.presence_bytes),
         ("headland_relay_queued_bytes", levels.queued_bytes),

@@ -4,36 +4,53 @@ use std::time::Duration;
 
 use wire::code::{self, ErrorCode};
 use wire::frame;
-use wire::link::{ClientInfo, Position, Publication, ToShard};
+use wire::limits::IDEMPOTENCY_KEY_BYTES_MAX;
+use wire::link::{Position, Publication, ToShard};
 
 use super::Broker;
 use crate::LinkId;
 use crate::gap::Gap;
 use crate::limits::PUBLICATION_BYTES_MAX;
 use crate::outbound::Offered;
+use crate::results::Placed;
 use crate::stream::{Epoch, Kept, Stream};
 
+/// What is to be published.
+pub(super) struct Publishing<'a> {
+    pub(super) channel: &'a str,
+    /// Without its place.
+    pub(super) publication: Publication<'a>,
+    /// Idempotency key; empty when none.
+    pub(super) key: &'a str,
+}
+
 impl Broker {
-    pub(super) fn publish(
-        &mut self,
-        now: Duration,
-        link: LinkId,
-        request: u32,
-        channel: &str,
-        data: &[u8],
-        info: Option<ClientInfo<'_>>,
-    ) {
-        let placed = match self.admit(channel).map(Self::kept) {
-            Ok(Some(kept)) => self.publish_kept(now, channel, data, info, kept),
-            Ok(None) => self.publish_loose(channel, data, info),
-            Err(error) => Err(error),
-        };
+    pub(super) fn publish(&mut self, now: Duration, link: LinkId, request: u32, wanted: &Publishing<'_>) {
+        let Publishing { channel, key, .. } = *wanted;
+        let before = if key.is_empty() { None } else { self.results.find(now, channel, key) };
+        let duplicate = before.is_some();
+        let placed = before.map_or_else(|| self.place(now, wanted), Ok);
         match placed {
             Ok((offset, epoch)) => {
+                self.counters.duplicates += u64::from(duplicate);
+                if !duplicate && !key.is_empty() {
+                    self.results.insert(now, channel, key, (offset, epoch));
+                }
                 let epoch = epoch.as_ref().map_or("", Epoch::as_str);
-                self.queue_message(link, &ToShard::Published { request, offset, epoch });
+                self.queue_message(link, &ToShard::Published { request, offset, epoch, duplicate });
             }
             Err(error) => self.fail(link, request, error),
+        }
+    }
+
+    fn place(&mut self, now: Duration, wanted: &Publishing<'_>) -> Result<Placed, ErrorCode> {
+        if wanted.key.len() > IDEMPOTENCY_KEY_BYTES_MAX {
+            return Err(code::BAD_REQUEST);
+        }
+        let kept = Self::kept(self.admit(wanted.channel)?);
+        match kept {
+            Some(kept) => self.publish_kept(now, wanted.channel, wanted.publication, kept),
+            None => self.publish_loose(wanted.channel, wanted.publication),
         }
     }
 
@@ -41,15 +58,14 @@ impl Broker {
         &mut self,
         now: Duration,
         channel: &str,
-        data: &[u8],
-        info: Option<ClientInfo<'_>>,
+        publication: Publication<'_>,
         kept: Kept,
-    ) -> Result<(u64, Option<Epoch>), ErrorCode> {
+    ) -> Result<Placed, ErrorCode> {
         let index = self.open_stream(now, channel, kept)?;
         let stream = self.channels.channel(index).and_then(|channel| channel.stream.as_deref());
         let (top, epoch) = stream.map(|stream| (stream.top(), stream.epoch())).ok_or(code::INTERNAL)?;
         let offset = top + 1;
-        let frame = self.encode_publication(channel, Publication { offset, data, info })?;
+        let frame = self.encode_publication(channel, Publication { offset, ..publication })?;
         self.channels.change(index, |channel| {
             if let Some(stream) = &mut channel.stream {
                 stream.append(now, &frame, kept);
@@ -61,13 +77,8 @@ impl Broker {
         Ok((offset, Some(epoch)))
     }
 
-    fn publish_loose(
-        &mut self,
-        channel: &str,
-        data: &[u8],
-        info: Option<ClientInfo<'_>>,
-    ) -> Result<(u64, Option<Epoch>), ErrorCode> {
-        let frame = self.encode_publication(channel, Publication { offset: 0, data, info })?;
+    fn publish_loose(&mut self, channel: &str, publication: Publication<'_>) -> Result<Placed, ErrorCode> {
+        let frame = self.encode_publication(channel, publication)?;
         if let Some(index) = self.channels.find(channel) {
             self.deliver(index, None, &frame);
         }

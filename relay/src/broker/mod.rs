@@ -15,12 +15,13 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use wire::frame;
-use wire::link::{ToRelay, ToShard};
+use wire::link::{Publication, ToRelay, ToShard};
 use wire::settings::{Namespace, Settings};
 
 use crate::channels::Channels;
 use crate::limits::META_TTL_DEFAULT;
 use crate::outbound::Outbound;
+use crate::results::Results;
 use crate::stream::{Epochs, Kept};
 use crate::{Counters, Levels, Limits, LinkId, Transmit};
 
@@ -43,6 +44,8 @@ pub struct Broker {
     /// Lost links whose members are still counted as present.
     gone: BTreeMap<LinkId, sweep::Gone>,
     cursor: sweep::Cursor,
+    /// Positions by idempotency key.
+    results: Results,
     events: VecDeque<Event>,
     counters: Counters,
     scratch: Vec<u8>,
@@ -58,6 +61,7 @@ impl Broker {
             links: BTreeMap::new(),
             gone: BTreeMap::new(),
             cursor: sweep::Cursor::default(),
+            results: Results::default(),
             events: VecDeque::new(),
             counters: Counters::default(),
             scratch: Vec::new(),
@@ -104,8 +108,9 @@ impl Broker {
             ToRelay::Unsubscribe { channel } => self.unsubscribe(link, channel),
             ToRelay::Enter { channel, info } => self.enter(now, link, channel, &info),
             ToRelay::Leave { channel, client } => self.leave(link, channel, client),
-            ToRelay::Publish { request, channel, data, info } => {
-                self.publish(now, link, request, channel, data, info);
+            ToRelay::Publish { request, channel, data, info, tags, key } => {
+                let publication = Publication { data, info, tags, ..Publication::default() };
+                self.publish(now, link, request, &deliver::Publishing { channel, publication, key });
             }
             ToRelay::History { request, channel, since, limit, reverse } => {
                 self.history(now, link, &answer::HistoryQuestion { request, channel, since, limit, reverse });
@@ -166,6 +171,7 @@ impl Broker {
             channels: self.channels.len() as u64,
             history_publications: totals.history_publications as u64,
             history_bytes: totals.history_bytes as u64,
+            results: self.results.len() as u64,
             members: totals.members as u64,
             presence_bytes: totals.presence_bytes as u64,
             queued_bytes: self.links.values().map(|link| link.queued() as u64).sum(),

@@ -32,6 +32,7 @@ impl Gone {
 
 impl Broker {
     pub(super) fn sweep(&mut self, now: Duration) {
+        self.results.expire(now);
         let slots = self.channels.slots();
         let slice = slots.div_ceil(SWEEP_TICKS_MAX).max(SWEEP_CHANNELS_MIN);
         let start = self.cursor.next;

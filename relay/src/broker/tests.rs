@@ -36,6 +36,33 @@ fn a_publication_reaches_each_link_that_wants_it_once_and_its_publisher_is_answe
 }
 
 #[test]
+fn of_publications_with_one_key_only_the_first_is_made_and_all_get_its_position() {
+    let mut world = world();
+    world.subscribe(B, "chat:1", None);
+    world.take(B);
+    assert_eq!(world.publish_once(A, "chat:1", "x", "k1"), Seen::Published { offset: 1 });
+    assert_eq!(world.publish_once(A, "chat:1", "y", "k2"), Seen::Published { offset: 2 });
+    assert_eq!(world.publish_once(B, "chat:1", "z", "k1"), Seen::Duplicate { offset: 1 });
+    assert_eq!(world.publish_once(A, "chat:2", "x", "k1"), Seen::Published { offset: 1 }, "another channel");
+    let heard = world.take(B);
+    assert_eq!(heard, [Seen::publication("chat:1", 1, "x"), Seen::publication("chat:1", 2, "y")]);
+    world.pass(Duration::from_secs(301));
+    assert_eq!(world.publish_once(A, "chat:1", "x", "k1"), Seen::Published { offset: 3 }, "forgotten by now");
+}
+
+#[test]
+fn a_publication_that_failed_may_be_tried_again_with_its_key() {
+    let mut world = world();
+    let large = "x".repeat(crate::limits::PUBLICATION_BYTES_MAX);
+    let code = code::LIMIT_EXCEEDED.code;
+    assert_eq!(world.publish_once(A, "chat:1", &large, "k"), Seen::Failed { code });
+    assert_eq!(world.publish_once(A, "chat:1", "x", "k"), Seen::Published { offset: 1 });
+    let endless = "k".repeat(wire::limits::IDEMPOTENCY_KEY_BYTES_MAX + 1);
+    let code = code::BAD_REQUEST.code;
+    assert_eq!(world.publish_once(A, "chat:1", "x", &endless), Seen::Failed { code });
+}
+
+#[test]
 fn nobody_is_sent_what_they_do_not_want() {
     let mut world = world();
     world.subscribe(A, "chat:1", None);

@@ -13,6 +13,7 @@ pub mod link;
 pub mod settings;
 pub mod sign;
 pub mod stats;
+pub mod tags;
 pub mod token;
 
 mod ids;

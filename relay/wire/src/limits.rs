@@ -11,6 +11,12 @@ pub const LINK_TO_SHARD_BYTES_MAX: usize = 16 * 1024 * 1024;
 pub const LINK_TO_RELAY_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// A message to be signed: TLS 1.3 signs 64 + 33 + 1 + hash bytes, TLS 1.2 two randoms and the key exchange parameters.
 pub const SIGN_MESSAGE_BYTES_MAX: usize = 1024;
+/// Tags of one publication.
+pub const TAGS_MAX: usize = 64;
+/// Bytes of one publication's tags, packed.
+pub const TAGS_BYTES_MAX: usize = 4096;
+/// Bytes of an idempotency key.
+pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 256;
 
 const _: () = assert!(RECOVERY_BYTES_MAX * 3 / 2 <= FRAME_BYTES_MAX);
 const _: () = assert!(FRAME_BYTES_MAX < LINK_TO_SHARD_BYTES_MAX);

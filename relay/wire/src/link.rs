@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ClientId, stats::ShardStats, token::Claims};
+use crate::{ClientId, stats::ShardStats, tags::Tags, token::Claims};
 
 /// A place in a channel's stream.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -35,7 +35,7 @@ pub struct ClientInfo<'a> {
 }
 
 /// One message of a channel.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Publication<'a> {
     /// Its place in the stream, from 1; 0 in channels that keep no history.
     pub offset: u64,
@@ -45,6 +45,11 @@ pub struct Publication<'a> {
     /// The publisher, when a client published.
     #[serde(borrow)]
     pub info: Option<ClientInfo<'a>>,
+    /// What subscribers may filter by.
+    #[serde(borrow)]
+    pub tags: Tags<'a>,
+    /// Subscribers that negotiated it may get this as the difference to the publication before.
+    pub delta: bool,
 }
 
 /// What a shard says.
@@ -106,6 +111,12 @@ pub enum ToRelay<'a> {
         /// The publisher.
         #[serde(borrow)]
         info: Option<ClientInfo<'a>>,
+        /// What subscribers may filter by.
+        #[serde(borrow)]
+        tags: Tags<'a>,
+        /// Idempotency key: of several publications with the same one in a channel, only the first is made. Empty when none.
+        #[serde(borrow)]
+        key: &'a str,
     },
     /// Read history. Answer: `History` or `Failed`.
     History {
@@ -177,6 +188,8 @@ pub enum ToShard<'a> {
         /// The stream's incarnation.
         #[serde(borrow)]
         epoch: &'a str,
+        /// A publication with the same idempotency key was made before: its position is the one given.
+        duplicate: bool,
     },
     /// Answer to `History`.
     History {

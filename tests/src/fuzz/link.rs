@@ -9,6 +9,7 @@ use wire::{
     link::{ClientInfo, Position, Publication, ToRelay, ToShard},
     settings::Settings,
     sign::{SignReply, SignRequest},
+    tags::TagsBuf,
 };
 
 /// Encodings are not unique (a number may be written longer than it need be), but meaning is, and the shortest is written.
@@ -49,7 +50,9 @@ pub(super) fn seeds() -> Vec<Vec<u8>> {
     let client = ClientId::default();
     let info = ClientInfo { client, user: "ann", conn_info: br#"{"name":"A"}"#, chan_info: b"" };
     let position = Some(Position { offset: 300, epoch: "xAbCdEfG" });
-    let publication = Publication { offset: 301, data: b"{}", info: Some(info) };
+    let packed = TagsBuf::pack([("ticker", "A")]).unwrap_or_default();
+    let tags = packed.as_tags();
+    let publication = Publication { offset: 301, data: b"{}", info: Some(info), tags, delta: true };
     let channel = "chat:42";
     let asked = [
         ToRelay::Verify { request: 1, token: "a.b.c" },
@@ -57,7 +60,7 @@ pub(super) fn seeds() -> Vec<Vec<u8>> {
         ToRelay::Unsubscribe { channel },
         ToRelay::Enter { channel, info },
         ToRelay::Leave { channel, client },
-        ToRelay::Publish { request: 3, channel, data: b"{}", info: Some(info) },
+        ToRelay::Publish { request: 3, channel, data: b"{}", info: Some(info), tags, key: "k" },
         ToRelay::History { request: 4, channel, since: position, limit: -1, reverse: true },
         ToRelay::Presence { request: 5, channel },
         ToRelay::PresenceStats { request: 6, channel },
@@ -73,7 +76,7 @@ pub(super) fn seeds() -> Vec<Vec<u8>> {
             recovered: true,
             publications: publications.clone(),
         },
-        ToShard::Published { request: 3, offset: 302, epoch },
+        ToShard::Published { request: 3, offset: 302, epoch, duplicate: true },
         ToShard::History { request: 4, offset: 302, epoch, publications },
         ToShard::Presence { request: 5, members: vec![info; 2] },
         ToShard::PresenceStats { request: 6, clients: 2, users: 1 },

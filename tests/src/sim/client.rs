@@ -410,7 +410,7 @@ impl Client {
                 }
                 Ok(())
             }
-            Received::Push { channel, event } => self.pushed(now, around, &channel, &event),
+            Received::Push { channel, event, .. } => self.pushed(now, around, &channel, &event),
             Received::Reply { id, answer } => {
                 let asked =
                     self.pending.remove(&id).ok_or_else(|| format!("a reply to {id}, which nobody asked"))?;

@@ -5,6 +5,7 @@
 mod channels;
 mod config;
 mod door;
+mod features;
 mod loss;
 mod sdk;
 mod session;

@@ -83,6 +83,13 @@ impl Encoding {
         }
     }
 
+    /// Appends a push to a subscription whose channel has this number.
+    pub fn push_by_number(self, number: u32, push: &Push<'_>, out: &mut Vec<u8>) {
+        match self {
+            Self::Json => json::push_by_number(number, push, out),
+        }
+    }
+
     /// Appends a command (client side).
     pub fn command(self, command: &Command<'_>, out: &mut Vec<u8>) {
         match self {

@@ -14,7 +14,7 @@ mod text;
 
 pub(super) use commands::{Commands, command};
 pub(super) use messages::Messages;
-pub(super) use replies::{push, reply};
+pub(super) use replies::{push, push_by_number, reply};
 
 #[cfg(test)]
 mod tests;

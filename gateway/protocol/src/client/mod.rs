@@ -3,6 +3,7 @@
 //! [`command`], [`reply`] and [`received`] are words without an encoding; [`encoding`] turns them into bytes and back, one codec per
 //! encoding. [`token`] verifies who a client is, [`rights`] decides what it may do. Nothing here keeps state.
 
+pub mod call;
 pub mod command;
 pub mod encoding;
 pub mod limits;

@@ -11,8 +11,10 @@ pub enum Received<'a> {
     Ping,
     /// Something nobody asked for.
     Push {
-        /// Empty when it concerns the connection.
+        /// Empty when it concerns the connection, or when the server gave the channel a number.
         channel: Cow<'a, str>,
+        /// The channel's number, where the subscription was given one; else 0.
+        number: u32,
         /// What happened.
         event: Event<'a>,
     },
@@ -90,6 +92,10 @@ pub struct Message<'a> {
     pub offset: u64,
     /// The publisher, when a client published.
     pub info: Option<Info<'a>>,
+    /// Names and values to filter by.
+    pub tags: Vec<(Cow<'a, str>, Cow<'a, str>)>,
+    /// `data` is the difference to the publication before.
+    pub delta: bool,
 }
 
 /// Who did something.
@@ -171,6 +177,10 @@ pub struct Subscription<'a> {
     pub data: &'a [u8],
     /// Recovery was asked for.
     pub was_recovering: bool,
+    /// Publications may come as differences; in JSON their `data` is always a string.
+    pub delta: bool,
+    /// Pushes name the channel by this number; 0 by its name.
+    pub number: u32,
 }
 
 /// How many are in a channel.

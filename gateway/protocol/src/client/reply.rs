@@ -110,6 +110,12 @@ pub struct Subscribed<'a> {
     pub data: &'a [u8],
     /// Recovery was asked for.
     pub was_recovering: bool,
+    /// Publications come as [`Push::Delta`] does.
+    pub delta: bool,
+    /// With `delta`, each publication's difference to the one before it; `None` or absent: it is given whole.
+    pub patches: &'a [Option<Vec<u8>>],
+    /// Pushes name the channel by this number; 0 by its name.
+    pub number: u32,
 }
 
 /// Something a client is told without having asked.
@@ -117,6 +123,13 @@ pub struct Subscribed<'a> {
 pub enum Push<'a> {
     /// A message in a channel.
     Publication(&'a Publication<'a>),
+    /// The same for subscribers that negotiated delta: in JSON the payload, or the patch, is in a string.
+    Delta {
+        /// The message.
+        publication: &'a Publication<'a>,
+        /// Its difference to the publication before; `None`: it is given whole.
+        patch: Option<&'a [u8]>,
+    },
     /// Somebody entered.
     Join(&'a ClientInfo<'a>),
     /// Somebody left.

@@ -9,7 +9,10 @@ use wire::{
 
 use super::Shard;
 use crate::{
-    client::reply::{Push, Reply, Subscribed},
+    client::{
+        call,
+        reply::{Push, Reply, Subscribed},
+    },
     connection::Phase,
     limits::LINK_COMMANDS_EIGHTHS,
     pending::{Asker, Question, Wish},
@@ -37,7 +40,9 @@ impl Shard {
                     self.verified(now, index, asker, Ok(claims));
                 }
             }
-            ToShard::Published { request, .. } => self.answer(now, *request, &Reply::Publish),
+            ToShard::Published { request, offset, epoch, duplicate } => {
+                self.published(now, *request, &call::published(*offset, epoch, *duplicate));
+            }
             ToShard::History { request, offset, epoch, publications } => {
                 let reply = Reply::History { publications, epoch, offset: *offset };
                 self.answer(now, *request, &reply);
@@ -120,6 +125,17 @@ impl Shard {
         let Some((asker, index)) = self.answered(request) else { return };
         if self.connections[index].phase == Phase::Ready {
             self.reply(now, index, asker.id, reply);
+        }
+    }
+
+    fn published(&mut self, now: Now, request: u32, result: &[u8]) {
+        let Some((asker, index)) = self.answered(request) else { return };
+        if self.connections[index].phase == Phase::Ready {
+            let reply = match asker.question {
+                Question::PublishCall => Reply::Rpc { data: result },
+                _ => Reply::Publish,
+            };
+            self.reply(now, index, asker.id, &reply);
         }
     }
 

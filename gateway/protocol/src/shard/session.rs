@@ -5,12 +5,14 @@
 use wire::{
     code::{self, ErrorCode},
     link::{Position, ToRelay},
+    tags::Tags,
     token::Unverified,
 };
 
 use super::Shard;
 use crate::{
     client::{
+        call,
         command::{Command, Connect, History, Publish, Request, Subscribe},
         encoding::Encoding,
         reply::{Connected, Expiry, Reply, Subscribed},
@@ -123,6 +125,7 @@ impl Shard {
             Request::Refresh { token } => self.refresh(now, index, id, token),
             // Messages to the backend have nowhere to go without one, and no reply to say so in.
             Request::Send { .. } => {}
+            Request::Rpc(rpc) if rpc.method == call::PUBLISH => self.call_publish(now, index, id, rpc.data),
             Request::Rpc(_) | Request::Ping | Request::SubRefresh(_) => {
                 self.reply_error(now, index, id, code::NOT_AVAILABLE);
             }
@@ -330,18 +333,29 @@ impl Shard {
     }
 
     fn publish(&mut self, now: Now, index: usize, id: u32, publish: &Publish<'_>) {
-        let channel = publish.channel.as_ref();
+        let saying = Saying { channel: &publish.channel, data: publish.data, ..Saying::default() };
+        self.say(now, index, id, Question::Publish, &saying);
+    }
+
+    /// The call `publish`: the same rights as the command, but idempotent, and answered with the publication's position.
+    fn call_publish(&mut self, now: Now, index: usize, id: u32, arguments: &[u8]) {
+        let Some(publish) = call::Publish::read(arguments) else {
+            return self.reply_error(now, index, id, code::BAD_REQUEST);
+        };
+        let tags = publish.tags.as_tags();
+        let saying = Saying { channel: &publish.channel, data: publish.data, key: &publish.key, tags };
+        self.say(now, index, id, Question::PublishCall, &saying);
+    }
+
+    fn say(&mut self, now: Now, index: usize, id: u32, question: Question, saying: &Saying<'_>) {
+        let Saying { channel, data, key, tags } = *saying;
         if let Err(error) = rights::publish(&self.policy.settings, self.caller(index, channel), channel) {
             return self.reply_error(now, index, id, error);
         }
         let identity = self.connections[index].identity.clone();
-        let info = super::events::info(self.connections[index].client, &identity);
-        self.ask(now, index, id, Question::Publish, |request| ToRelay::Publish {
-            request,
-            channel,
-            data: publish.data,
-            info: Some(info),
-        });
+        let info = Some(super::events::info(self.connections[index].client, &identity));
+        let message = |request| ToRelay::Publish { request, channel, data, info, tags, key };
+        self.ask(now, index, id, question, message);
     }
 
     fn history(&mut self, now: Now, index: usize, id: u32, history: &History<'_>) {
@@ -406,6 +420,16 @@ impl Shard {
         let place = self.hub.find(channel).and_then(|known| connection.places.find(known));
         Caller { user: connection.identity.user(), subscribed: place.is_some_and(Place::is_active) }
     }
+}
+
+/// A publication on its way to the relay.
+#[derive(Default)]
+struct Saying<'a> {
+    channel: &'a str,
+    data: &'a [u8],
+    /// Idempotency key; empty when none.
+    key: &'a str,
+    tags: Tags<'a>,
 }
 
 /// When a token lets its connection expire; four bytes last until 2106.

@@ -107,7 +107,7 @@ impl World {
     }
 
     fn publish(&mut self, channel: &str, offset: u64) {
-        let publication = Publication { offset, data: b"{}", info: None };
+        let publication = Publication { offset, data: b"{}", ..Publication::default() };
         self.hear(&ToShard::Publication { channel, publication });
     }
 
@@ -244,7 +244,7 @@ fn a_lost_link_is_restored_without_a_gap() {
     assert!(asked[0].contains("recover: Some(Position { offset: 5, epoch: \"e\" }"), "{asked:?}");
     assert!(asked[1].starts_with("Enter"), "{asked:?}");
     let request = subscribe_request(&asked[0]).unwrap();
-    let missed = Publication { offset: 6, data: b"{}", info: None };
+    let missed = Publication { offset: 6, data: b"{}", ..Publication::default() };
     world.hear(&ToShard::Subscribed {
         request,
         offset: 6,
@@ -330,7 +330,7 @@ fn a_reader_that_stops_is_told_that_it_is_slow_and_others_are_not_held_up() {
     for _ in 0..30 {
         world.hear(&ToShard::Publication {
             channel: "a",
-            publication: Publication { offset: 0, data: &data, info: None },
+            publication: Publication { offset: 0, data: &data, ..Publication::default() },
         });
         if world.shard.transmit(slow, &mut out) {
             world.shard.sent(world.now, slow, &out, 10);

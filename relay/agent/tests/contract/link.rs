@@ -9,6 +9,7 @@ use wire::frame::{self, GREETING_BYTES, Greeting, Purpose, VERSION, Welcome};
 use wire::link::{ToRelay, ToShard};
 use wire::settings::Settings;
 use wire::sign::{SignReply, SignRequest};
+use wire::tags::Tags;
 
 use crate::program::WITHIN;
 
@@ -107,7 +108,7 @@ impl Link {
 
     pub(crate) fn publish(&mut self, channel: &str, data: &[u8]) -> u64 {
         self.ask(
-            |request| ToRelay::Publish { request, channel, data, info: None },
+            |request| ToRelay::Publish { request, channel, data, info: None, tags: Tags::NONE, key: "" },
             |answer| match answer {
                 ToShard::Published { offset, .. } => *offset,
                 other => panic!("{other:?}"),

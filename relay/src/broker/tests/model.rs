@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
+use wire::tags::Tags;
 
 use super::world::{Seen, World, namespace};
 use super::*;
@@ -109,6 +110,8 @@ impl Model {
             channel,
             data: data.as_bytes(),
             info: None,
+            tags: Tags::NONE,
+            key: "",
         });
     }
 

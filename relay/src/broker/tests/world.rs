@@ -7,6 +7,7 @@ use wire::ClientId;
 use wire::frame;
 use wire::link::{ClientInfo, Position, Publication, ToRelay, ToShard};
 use wire::settings::{Namespace, Settings};
+use wire::tags::Tags;
 
 use crate::{Broker, Event, Limits, LinkId, Transmit};
 
@@ -15,6 +16,7 @@ use crate::{Broker, Event, Limits, LinkId, Transmit};
 pub(super) enum Seen {
     Subscribed { offset: u64, epoch: String, recovered: bool, publications: Vec<(u64, String)> },
     Published { offset: u64 },
+    Duplicate { offset: u64 },
     History { offset: u64, publications: Vec<(u64, String)> },
     Presence(Vec<ClientId>),
     PresenceStats { clients: u32, users: u32 },
@@ -170,8 +172,13 @@ impl World {
     }
 
     pub(super) fn publish(&mut self, link: LinkId, channel: &str, data: &str) -> Seen {
-        let data = data.as_bytes();
-        self.answer(link, |request| ToRelay::Publish { request, channel, data, info: None })
+        self.publish_once(link, channel, data, "")
+    }
+
+    /// Publishes with an idempotency key.
+    pub(super) fn publish_once(&mut self, link: LinkId, channel: &str, data: &str, key: &str) -> Seen {
+        let (data, tags) = (data.as_bytes(), Tags::NONE);
+        self.answer(link, |request| ToRelay::Publish { request, channel, data, info: None, tags, key })
     }
 
     pub(super) fn history(
@@ -226,7 +233,10 @@ fn read_message(message: &ToShard<'_>) -> (Option<u32>, Seen) {
             let (epoch, publications) = ((*epoch).to_owned(), texts(publications));
             (Some(*request), Seen::Subscribed { offset: *offset, epoch, recovered: *recovered, publications })
         }
-        ToShard::Published { request, offset, .. } => (Some(*request), Seen::Published { offset: *offset }),
+        ToShard::Published { request, offset, duplicate: false, .. } => {
+            (Some(*request), Seen::Published { offset: *offset })
+        }
+        ToShard::Published { request, offset, .. } => (Some(*request), Seen::Duplicate { offset: *offset }),
         ToShard::History { request, offset, publications, .. } => {
             (Some(*request), Seen::History { offset: *offset, publications: texts(publications) })
         }

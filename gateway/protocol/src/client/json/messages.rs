@@ -63,8 +63,8 @@ fn quick(line: &str) -> Option<Received<'_>> {
         None if inner.is_empty() => 0,
         _ => return None,
     };
-    let message = Message { data: data.as_bytes(), offset, info: None };
-    Some(Received::Push { channel: Cow::Borrowed(channel), event: Event::Publication(message) })
+    let message = Message { data: data.as_bytes(), offset, ..Message::default() };
+    Some(Received::Push { channel: Cow::Borrowed(channel), number: 0, event: Event::Publication(message) })
 }
 
 /// Bytes of the JSON value at the start of `json`, if it ends there before something else does.
@@ -112,7 +112,8 @@ fn read(line: &str) -> Result<Received<'_>, Garbled> {
     let Json(envelope) = serde_json::from_str::<Json<Envelope<'_>>>(line).map_err(|_| Garbled)?;
     Ok(match (envelope.id, envelope.push, envelope.answer) {
         (0, Some(push), _) => {
-            Received::Push { channel: push.channel, event: push.event.unwrap_or(Event::Other) }
+            let event = push.event.unwrap_or(Event::Other);
+            Received::Push { channel: push.channel, number: push.number, event }
         }
         (0, None, None) => Received::Ping,
         (id, _, answer) => Received::Reply { id, answer: answer.unwrap_or(Answer::Other) },
@@ -129,6 +130,7 @@ struct Envelope<'a> {
 #[derive(Default)]
 struct Pushed<'a> {
     channel: Cow<'a, str>,
+    number: u32,
     event: Option<Event<'a>>,
 }
 
@@ -172,6 +174,7 @@ impl<'de> Object<'de> for Pushed<'de> {
         let slot = &mut self.event;
         match name {
             "channel" => self.channel.fill(map)?,
+            "id" => self.number.fill(map)?,
             "pub" => kind(map, slot, Event::Publication)?,
             "join" => kind(map, slot, |About { info }| Event::Join(info.unwrap_or_default()))?,
             "leave" => kind(map, slot, |About { info }| Event::Leave(info.unwrap_or_default()))?,
@@ -234,9 +237,11 @@ object!(Session {
 object!(Subscription {
     "expires" => expires, "ttl" => ttl_s, "recoverable" => recoverable, "epoch" => epoch,
     "publications" => publications as List, "recovered" => recovered, "offset" => offset, "positioned" => positioned,
-    "data" => data, "was_recovering" => was_recovering,
+    "data" => data, "was_recovering" => was_recovering, "delta" => delta, "id" => number,
 });
-object!(Message { "data" => data, "offset" => offset, "info" => info });
+object!(Message {
+    "data" => data, "offset" => offset, "info" => info, "tags" => tags as Texts, "delta" => delta,
+});
 object!(Info { "user" => user, "client" => client, "conn_info" => conn_info, "chan_info" => chan_info });
 object!(Ended { "code" => code, "reason" => reason });
 object!(Page { "publications" => publications as List, "epoch" => epoch, "offset" => offset });

@@ -177,6 +177,33 @@ impl<'de, T: Object<'de>> Deserialize<'de> for List<T> {
     }
 }
 
+/// An object whose members are strings.
+pub(super) struct Texts<'a>(pub(super) Vec<(Cow<'a, str>, Cow<'a, str>)>);
+
+impl<'de> Deserialize<'de> for Texts<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Items;
+
+        impl<'de> Visitor<'de> for Items {
+            type Value = Texts<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object of strings")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Texts<'de>, A::Error> {
+                let mut items = Vec::new();
+                while let Some((Text(name), Text(value))) = map.next_entry()? {
+                    items.push((name, value));
+                }
+                Ok(Texts(items))
+            }
+        }
+
+        deserializer.deserialize_map(Items)
+    }
+}
+
 /// A struct read from the value of an object's member whose *name* is data too.
 pub(super) trait Named<'de>: Object<'de> {
     fn named(&mut self, name: Cow<'de, str>);

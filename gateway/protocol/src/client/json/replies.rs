@@ -45,28 +45,45 @@ pub(in crate::client) fn push(channel: &str, push: &Push<'_>, out: &mut Vec<u8>)
     document(out, |o| {
         o.object(key!("push"), |o| {
             o.text(key!("channel"), channel);
-            match push {
-                Push::Publication(publication) => {
-                    o.object(key!("pub"), |o| write_publication(o, publication));
-                }
-                Push::Join(info) => {
-                    o.object(key!("join"), |o| o.object(key!("info"), |o| write_info(o, info)));
-                }
-                Push::Leave(info) => {
-                    o.object(key!("leave"), |o| o.object(key!("info"), |o| write_info(o, info)));
-                }
-                Push::Unsubscribe(unsubscribe) => o.object(key!("unsubscribe"), |o| {
-                    o.number(key!("code"), unsubscribe.code.into());
-                    o.text(key!("reason"), unsubscribe.reason);
-                }),
-                Push::Subscribe(subscribed) => {
-                    o.object(key!("subscribe"), |o| write_subscribed(o, subscribed));
-                }
-                Push::Message { data } => o.object(key!("message"), |o| o.raw(key!("data"), data)),
-                Push::Refresh(expiry) => o.object(key!("refresh"), |o| write_expiry(o, *expiry)),
-            }
+            write_push(o, push);
         });
     });
+}
+
+/// Appends a push that names its channel by number.
+pub(in crate::client) fn push_by_number(number: u32, push: &Push<'_>, out: &mut Vec<u8>) {
+    document(out, |o| {
+        o.object(key!("push"), |o| {
+            o.number(key!("id"), number.into());
+            write_push(o, push);
+        });
+    });
+}
+
+fn write_push(o: &mut Object<'_>, push: &Push<'_>) {
+    match push {
+        Push::Publication(publication) => {
+            o.object(key!("pub"), |o| write_publication(o, publication));
+        }
+        Push::Delta { publication, patch } => {
+            o.object(key!("pub"), |o| write_delta(o, publication, *patch));
+        }
+        Push::Join(info) => {
+            o.object(key!("join"), |o| o.object(key!("info"), |o| write_info(o, info)));
+        }
+        Push::Leave(info) => {
+            o.object(key!("leave"), |o| o.object(key!("info"), |o| write_info(o, info)));
+        }
+        Push::Unsubscribe(unsubscribe) => o.object(key!("unsubscribe"), |o| {
+            o.number(key!("code"), unsubscribe.code.into());
+            o.text(key!("reason"), unsubscribe.reason);
+        }),
+        Push::Subscribe(subscribed) => {
+            o.object(key!("subscribe"), |o| write_subscribed(o, subscribed));
+        }
+        Push::Message { data } => o.object(key!("message"), |o| o.raw(key!("data"), data)),
+        Push::Refresh(expiry) => o.object(key!("refresh"), |o| write_expiry(o, *expiry)),
+    }
 }
 
 fn write_connected(o: &mut Object<'_>, connected: &Connected<'_>) {
@@ -89,12 +106,21 @@ fn write_subscribed(o: &mut Object<'_>, subscribed: &Subscribed<'_>) {
     write_expiry(o, subscribed.expiry);
     o.flag(key!("recoverable"), subscribed.recoverable);
     o.text(key!("epoch"), subscribed.epoch);
-    o.list(key!("publications"), subscribed.publications, write_publication);
+    if subscribed.delta {
+        let mut patches = subscribed.patches.iter();
+        o.list(key!("publications"), subscribed.publications, |o, publication| {
+            write_delta(o, publication, patches.next().and_then(Option::as_deref));
+        });
+    } else {
+        o.list(key!("publications"), subscribed.publications, write_publication);
+    }
     o.flag(key!("recovered"), subscribed.recovered);
     o.number(key!("offset"), subscribed.offset);
     o.flag(key!("positioned"), subscribed.positioned);
     o.raw(key!("data"), subscribed.data);
     o.flag(key!("was_recovering"), subscribed.was_recovering);
+    o.flag(key!("delta"), subscribed.delta);
+    o.number(key!("id"), subscribed.number.into());
 }
 
 fn write_presence(o: &mut Object<'_>, members: &[ClientInfo<'_>]) {
@@ -110,10 +136,25 @@ fn write_presence(o: &mut Object<'_>, members: &[ClientInfo<'_>]) {
 
 fn write_publication(o: &mut Object<'_>, publication: &Publication<'_>) {
     o.raw(key!("data"), publication.data);
+    write_about(o, publication);
+}
+
+/// Payload or patch in a string. A patch that is not text (of a payload that is none) cannot be: then the payload is given whole.
+fn write_delta(o: &mut Object<'_>, publication: &Publication<'_>, patch: Option<&[u8]>) {
+    let patch = patch.filter(|patch| std::str::from_utf8(patch).is_ok());
+    o.quoted(key!("data"), patch.unwrap_or(publication.data));
+    write_about(o, publication);
+    o.flag(key!("delta"), patch.is_some());
+}
+
+fn write_about(o: &mut Object<'_>, publication: &Publication<'_>) {
     if let Some(info) = &publication.info {
         o.object(key!("info"), |o| write_info(o, info));
     }
     o.number(key!("offset"), publication.offset);
+    if !publication.tags.is_empty() {
+        o.object(key!("tags"), |o| publication.tags.iter().for_each(|(name, value)| o.pair(name, value)));
+    }
 }
 
 /// `user` and `client` are the two members of the protocol that are written even when empty.

@@ -42,7 +42,7 @@ impl Object<'_> {
         self.object("\":", write);
     }
 
-    pub(super) fn list<T>(&mut self, key: &str, items: &[T], write: impl Fn(&mut Object<'_>, &T)) {
+    pub(super) fn list<T>(&mut self, key: &str, items: &[T], mut write: impl FnMut(&mut Object<'_>, &T)) {
         if items.is_empty() {
             return;
         }
@@ -54,6 +54,12 @@ impl Object<'_> {
         }
         close(self.out, b']');
         self.out.push(b',');
+    }
+
+    /// A member whose name and value are data.
+    pub(super) fn pair(&mut self, name: &str, value: &str) {
+        string(self.out, name);
+        self.text_always(":", value);
     }
 
     pub(super) fn text(&mut self, key: &str, text: &str) {
@@ -88,6 +94,11 @@ impl Object<'_> {
             self.out.extend_from_slice(json);
         }
         self.out.push(b',');
+    }
+
+    /// A value that is not JSON, in a string: at best UTF-8.
+    pub(super) fn quoted(&mut self, key: &str, bytes: &[u8]) {
+        self.text_always(key, &String::from_utf8_lossy(bytes));
     }
 
     pub(super) fn number(&mut self, key: &str, value: u64) {

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use wire::{
     ClientId, code,
     link::{ClientInfo, Publication},
+    tags::TagsBuf,
 };
 
 use crate::client::{
@@ -53,6 +54,92 @@ fn command_is(line: &str, id: u32, request: Request<'_>) {
     assert_eq!(String::from_utf8(out).unwrap(), line);
 }
 
+#[test]
+fn publications_with_tags() {
+    let packed = TagsBuf::pack([("b", "2\""), ("a", "1")]).unwrap();
+    let tags = vec![(s("a"), s("1")), (s("b"), s("2\""))];
+    push_is(
+        "chat:42",
+        Push::Publication(&Publication {
+            offset: 1,
+            data: b"{}",
+            tags: packed.as_tags(),
+            ..Publication::default()
+        }),
+        r#"{"push":{"channel":"chat:42","pub":{"data":{},"offset":1,"tags":{"a":"1","b":"2\""}}}}"#,
+        Event::Publication(Message { data: b"{}", offset: 1, tags, ..Message::default() }),
+    );
+}
+
+#[test]
+fn publications_as_differences_are_in_strings() {
+    let publication = Publication { offset: 2, data: b"{\"a\":\n1}", ..Publication::default() };
+    push_is(
+        "chat:42",
+        Push::Delta { publication: &publication, patch: None },
+        r#"{"push":{"channel":"chat:42","pub":{"data":"{\"a\":\n1}","offset":2}}}"#,
+        Event::Publication(Message { data: br#""{\"a\":\n1}""#, offset: 2, ..Message::default() }),
+    );
+    push_is(
+        "chat:42",
+        Push::Delta { publication: &publication, patch: Some(b"8\n8@0,abc;") },
+        r#"{"push":{"channel":"chat:42","pub":{"data":"8\n8@0,abc;","offset":2,"delta":true}}}"#,
+        Event::Publication(Message {
+            data: br#""8\n8@0,abc;""#,
+            offset: 2,
+            delta: true,
+            ..Message::default()
+        }),
+    );
+    // No text, no string: then whole.
+    let mut out = Vec::new();
+    Encoding::Json.push("a", &Push::Delta { publication: &publication, patch: Some(b"\xff") }, &mut out);
+    assert_eq!(out, br#"{"push":{"channel":"a","pub":{"data":"{\"a\":\n1}","offset":2}}}"#);
+}
+
+#[test]
+fn a_subscription_with_delta_and_a_number() {
+    let publications = [
+        Publication { offset: 1, data: b"{}", ..Publication::default() },
+        Publication { offset: 2, data: b"[]", ..Publication::default() },
+    ];
+    let patches = [None, Some(b"2\n2:[]0;".to_vec())];
+    let subscribed = Subscribed {
+        publications: &publications,
+        patches: &patches,
+        delta: true,
+        number: 7,
+        ..Subscribed::default()
+    };
+    reply_is(
+        3,
+        Reply::Subscribe(subscribed),
+        r#"{"id":3,"subscribe":{"publications":[{"data":"{}","offset":1},{"data":"2\n2:[]0;","offset":2,"delta":true}],"delta":true,"id":7}}"#,
+        Answer::Subscribe(Subscription {
+            publications: vec![
+                Message { data: br#""{}""#, offset: 1, ..Message::default() },
+                Message { data: br#""2\n2:[]0;""#, offset: 2, delta: true, ..Message::default() },
+            ],
+            delta: true,
+            number: 7,
+            ..Subscription::default()
+        }),
+    );
+}
+
+#[test]
+fn a_push_by_number() {
+    let mut out = Vec::new();
+    let publication = Publication { data: b"1", ..Publication::default() };
+    Encoding::Json.push_by_number(7, &Push::Publication(&publication), &mut out);
+    assert_eq!(out, br#"{"push":{"id":7,"pub":{"data":1}}}"#);
+    let event = Event::Publication(Message { data: b"1", ..Message::default() });
+    assert_eq!(
+        received(r#"{"push":{"id":7,"pub":{"data":1}}}"#),
+        Received::Push { channel: s(""), number: 7, event }
+    );
+}
+
 /// The reply is written exactly so and read by a client as expected.
 fn reply_is(id: u32, reply: Reply<'_>, line: &str, answer: Answer<'_>) {
     let mut out = Vec::new();
@@ -65,7 +152,7 @@ fn push_is(channel: &str, push: Push<'_>, line: &str, event: Event<'_>) {
     let mut out = Vec::new();
     Encoding::Json.push(channel, &push, &mut out);
     assert_eq!(String::from_utf8(out).unwrap(), line);
-    assert_eq!(received(line), Received::Push { channel: s(channel), event });
+    assert_eq!(received(line), Received::Push { channel: s(channel), number: 0, event });
 }
 
 #[test]
@@ -185,8 +272,8 @@ fn subscribe_with_recovery() {
     };
     command_is(line, 3, Request::Subscribe(subscribe));
     let publications = [
-        Publication { offset: 15, data: br#"{"t":"a"}"#, info: None },
-        Publication { offset: 16, data: br#"{"t":"b"}"#, info: None },
+        Publication { offset: 15, data: br#"{"t":"a"}"#, ..Publication::default() },
+        Publication { offset: 16, data: br#"{"t":"b"}"#, ..Publication::default() },
     ];
     reply_is(
         3,
@@ -205,8 +292,8 @@ fn subscribe_with_recovery() {
             recoverable: true,
             epoch: s("xAbCdEfG"),
             publications: vec![
-                Message { data: br#"{"t":"a"}"#, offset: 15, info: None },
-                Message { data: br#"{"t":"b"}"#, offset: 16, info: None },
+                Message { data: br#"{"t":"a"}"#, offset: 15, ..Message::default() },
+                Message { data: br#"{"t":"b"}"#, offset: 16, ..Message::default() },
             ],
             recovered: true,
             offset: 14,
@@ -221,14 +308,19 @@ fn subscribe_with_recovery() {
 fn publication_pushes() {
     push_is(
         "chat:42",
-        Push::Publication(&Publication { offset: 15, data: br#"{"text":"hi"}"#, info: None }),
+        Push::Publication(&Publication { offset: 15, data: br#"{"text":"hi"}"#, ..Publication::default() }),
         r#"{"push":{"channel":"chat:42","pub":{"data":{"text":"hi"},"offset":15}}}"#,
-        Event::Publication(Message { data: br#"{"text":"hi"}"#, offset: 15, info: None }),
+        Event::Publication(Message { data: br#"{"text":"hi"}"#, offset: 15, ..Message::default() }),
     );
     let info = ClientInfo { client: CLIENT, user: "42", conn_info: br#"{"name":"A"}"#, chan_info: b"" };
     push_is(
         "chat:42",
-        Push::Publication(&Publication { offset: 16, data: br#"{"text":"hi"}"#, info: Some(info) }),
+        Push::Publication(&Publication {
+            offset: 16,
+            data: br#"{"text":"hi"}"#,
+            info: Some(info),
+            ..Publication::default()
+        }),
         &format!(
             r#"{{"push":{{"channel":"chat:42","pub":{{"data":{{"text":"hi"}},"info":{{"user":"42","client":"{CLIENT_TEXT}","conn_info":{{"name":"A"}}}},"offset":16}}}}}}"#
         ),
@@ -241,14 +333,15 @@ fn publication_pushes() {
                 conn_info: br#"{"name":"A"}"#,
                 chan_info: b"",
             }),
+            ..Message::default()
         }),
     );
     // A channel without history numbers nothing.
     push_is(
         "cursors",
-        Push::Publication(&Publication { offset: 0, data: b"[1,2]", info: None }),
+        Push::Publication(&Publication { offset: 0, data: b"[1,2]", ..Publication::default() }),
         r#"{"push":{"channel":"cursors","pub":{"data":[1,2]}}}"#,
-        Event::Publication(Message { data: b"[1,2]", offset: 0, info: None }),
+        Event::Publication(Message { data: b"[1,2]", offset: 0, ..Message::default() }),
     );
 }
 
@@ -256,8 +349,13 @@ fn publication_pushes() {
 fn a_publication_with_tags_is_read() {
     let line = r#"{"push":{"channel":"chat:42","pub":{"data":{"text":"hi"},"info":{"user":"42","client":"9ac9"},"offset":16,"tags":{"k":"v"}}}}"#;
     let info = Info { user: s("42"), client: s("9ac9"), ..Info::default() };
-    let message = Message { data: br#"{"text":"hi"}"#, offset: 16, info: Some(info) };
-    assert_eq!(received(line), Received::Push { channel: s("chat:42"), event: Event::Publication(message) });
+    let tags = vec![(s("k"), s("v"))];
+    let message =
+        Message { data: br#"{"text":"hi"}"#, offset: 16, info: Some(info), tags, ..Message::default() };
+    assert_eq!(
+        received(line),
+        Received::Push { channel: s("chat:42"), number: 0, event: Event::Publication(message) }
+    );
 }
 
 #[test]
@@ -321,7 +419,7 @@ fn other_pushes() {
         Event::Refresh(Refreshed { expires: true, ttl_s: 300, ..Refreshed::default() }),
     );
     let line = r#"{"push":{"disconnect":{"code":3001,"reason":"shutdown"}}}"#;
-    assert_eq!(received(line), Received::Push { channel: s(""), event: Event::Other });
+    assert_eq!(received(line), Received::Push { channel: s(""), number: 0, event: Event::Other });
 }
 
 #[test]
@@ -406,13 +504,13 @@ fn history() {
     );
     let line = r#"{"id":8,"history":{"channel":"chat:42","limit":10,"since":{"offset":14,"epoch":"xAbCdEfG"},"reverse":false}}"#;
     assert_eq!(command(line), Ok(Command { id: 8, request: Request::History(history) }));
-    let publications = [Publication { offset: 15, data: b"{}", info: None }];
+    let publications = [Publication { offset: 15, data: b"{}", ..Publication::default() }];
     reply_is(
         8,
         Reply::History { publications: &publications, epoch: "xAbCdEfG", offset: 16 },
         r#"{"id":8,"history":{"publications":[{"data":{},"offset":15}],"epoch":"xAbCdEfG","offset":16}}"#,
         Answer::History(Page {
-            publications: vec![Message { data: b"{}", offset: 15, info: None }],
+            publications: vec![Message { data: b"{}", offset: 15, ..Message::default() }],
             epoch: s("xAbCdEfG"),
             offset: 16,
         }),
@@ -597,7 +695,7 @@ fn a_payload_with_raw_newlines_still_makes_one_line() {
     let pretty = b"{\n  \"text\": \"a\\nb\"\n}\n";
     Encoding::Json.push(
         "a",
-        &Push::Publication(&Publication { offset: 1, data: pretty, info: None }),
+        &Push::Publication(&Publication { offset: 1, data: pretty, ..Publication::default() }),
         &mut out,
     );
     let line = std::str::from_utf8(&out).unwrap();
@@ -611,8 +709,8 @@ fn a_payload_with_raw_newlines_still_makes_one_line() {
 #[test]
 fn the_quick_look_at_a_push_leaves_the_unusual_to_the_full_reader() {
     let publication = |data: &'static str, offset| {
-        let message = Message { data: data.as_bytes(), offset, info: None };
-        Received::Push { channel: s("a"), event: Event::Publication(message) }
+        let message = Message { data: data.as_bytes(), offset, ..Message::default() };
+        Received::Push { channel: s("a"), number: 0, event: Event::Publication(message) }
     };
     for (line, expected) in [
         (r#"{"push":{"channel":"a","pub":{"data":"}\"]","offset":2}}}"#, publication(r#""}\"]""#, 2)),

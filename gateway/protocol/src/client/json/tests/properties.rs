@@ -174,7 +174,7 @@ proptest! {
     ) {
         let client = ClientId::from_random(bytes);
         let info = with_info.then_some(ClientInfo { client, user: &user, conn_info: info, chan_info: b"" });
-        let publication = Publication { offset, data, info };
+        let publication = Publication { offset, data, info, ..Publication::default() };
         let mut out = Vec::new();
         Encoding::Json.push(&channel, &Push::Publication(&publication), &mut out);
         out.extend_from_slice(Encoding::Json.separator());
@@ -185,7 +185,7 @@ proptest! {
         let heard: Result<Vec<_>, _> = Encoding::Json.received(&out).collect();
         let heard = heard.unwrap();
         prop_assert_eq!(heard.len(), 2);
-        let Received::Push { channel: heard_channel, event: Event::Publication(message) } = &heard[0] else {
+        let Received::Push { channel: heard_channel, event: Event::Publication(message), .. } = &heard[0] else {
             panic!("a publication")
         };
         prop_assert_eq!(heard_channel, &channel);

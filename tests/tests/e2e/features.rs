@@ -1,0 +1,78 @@
+//! What channels can do beyond publications, positions and presence: calls, as programs and unmodified clients use them.
+
+use std::collections::HashSet;
+
+use serde_json::{Value, json};
+use tests::client::Client;
+use tests::script;
+use tests::world::World;
+
+fn call(client: &mut Client, data: &Value) -> Value {
+    client.call(&json!({ "rpc": { "method": "publish", "data": data } })).unwrap()
+}
+
+#[test]
+fn a_publish_call_is_made_once_however_often_and_by_whomever_it_is_repeated() {
+    let world = World::start().unwrap();
+    let mut watcher = Client::of(&world, "eve").unwrap();
+    let epoch = watcher.subscribe("short:once").unwrap()["epoch"].take();
+    let mut clients: Vec<Client> = (0..4).map(|_| Client::of(&world, "ann").unwrap()).collect();
+    let publish = json!({ "channel": "short:once", "data": { "n": 1 }, "idempotency_key": "k1" });
+    // All at once, on connections of different shards.
+    for client in &mut clients {
+        client.command(&json!({ "rpc": { "method": "publish", "data": publish } })).unwrap();
+    }
+    let answers: Vec<Value> =
+        clients.iter_mut().map(|client| client.message().unwrap()["rpc"]["data"].take()).collect();
+    let first = json!({ "offset": 1, "epoch": epoch, "duplicate": false });
+    let again = json!({ "offset": 1, "epoch": epoch, "duplicate": true });
+    assert_eq!(answers.iter().filter(|answer| **answer == first).count(), 1, "{answers:?}");
+    assert_eq!(answers.iter().filter(|answer| **answer == again).count(), 3, "{answers:?}");
+    let other = json!({ "channel": "short:once", "data": { "n": 2 }, "idempotency_key": "k2" });
+    assert_eq!(call(&mut clients[0], &other)["rpc"]["data"]["offset"], json!(2));
+    assert_eq!(call(&mut clients[1], &publish)["rpc"]["data"], again);
+    let heard: HashSet<u64> =
+        (0..2).map(|_| watcher.push_of("pub").unwrap()["offset"].as_u64().unwrap()).collect();
+    assert_eq!(heard, HashSet::from([1, 2]));
+}
+
+#[test]
+fn a_publish_call_has_the_rights_of_publish_and_refuses_what_it_cannot_read() {
+    let world = World::start().unwrap();
+    let mut client = Client::of(&world, "ann").unwrap();
+    for (arguments, code) in [
+        (json!({ "channel": "closed:x", "data": 1, "idempotency_key": "k" }), 103),
+        (json!({ "channel": "chat:not-subscribed", "data": 1 }), 103),
+        (json!({ "channel": "nowhere:x", "data": 1 }), 102),
+        (json!({ "channel": "news" }), 107),
+        (json!({ "data": 1 }), 107),
+        (json!({ "channel": "news", "data": 1, "idempotency_key": "k".repeat(257) }), 107),
+        (json!({ "channel": "news", "data": 1, "tags": { "a": 1 } }), 107),
+        (json!("publish"), 107),
+    ] {
+        assert_eq!(call(&mut client, &arguments)["error"]["code"], json!(code), "{arguments}");
+    }
+    let reply = client.call(&json!({ "rpc": { "method": "publish" } })).unwrap();
+    assert_eq!(reply["error"]["code"], json!(107));
+    // A channel without history has no position, but duplicates are known in it too.
+    let plain = json!({ "channel": "news", "data": 1, "idempotency_key": "k", "tags": { "a": "1" } });
+    let answer = |duplicate: bool| json!({ "offset": 0, "epoch": "", "duplicate": duplicate });
+    client.subscribe("news").unwrap();
+    assert_eq!(call(&mut client, &plain)["rpc"]["data"], answer(false));
+    assert_eq!(call(&mut client, &plain)["rpc"]["data"], answer(true));
+    let push = client.push_of("pub").unwrap();
+    assert_eq!(push["tags"], json!({ "a": "1" }), "{push}");
+    assert_eq!(push["info"]["user"], json!("ann"), "{push}");
+}
+
+#[test]
+fn the_npm_sdk_publishes_once() {
+    let world = World::start().unwrap();
+    script::run(&world, "features.mjs", "publishes_once", &world.wss()).unwrap();
+}
+
+#[test]
+fn the_python_sdk_publishes_once() {
+    let world = World::start().unwrap();
+    script::run(&world, "sdk.py", "publishes_once", &world.wss()).unwrap();
+}
