@@ -27,6 +27,8 @@ wire::config_table! {
         websocket: WebSocket = WebSocket::default(),
         /// What happens on SIGTERM.
         drain: Drain = Drain::default(),
+        /// What the program gives up once it runs.
+        sandbox: Sandbox = Sandbox::default(),
     }
 }
 
@@ -115,6 +117,20 @@ wire::config_table! {
     }
 }
 
+wire::config_table! {
+    /// What the program gives up once it runs. What this kernel cannot do is said at the start.
+    pub struct Sandbox {
+        /// Drop all capabilities, privileges to come and core dumps; forbid files, outbound TCP and signals (landlock); allow only the
+        /// system calls of a running gateway (seccomp), which make no socket, file, program or thread. Connections to the relay are
+        /// then made by a small process beside it, which can make no others.
+        enabled: bool = true,
+        /// The user to become when started as root: a name or a number. The relay's link.allowed_uids must have it.
+        user: Option<String> = None,
+        /// The group to become; the user's own if unset. The relay's socket must belong to it.
+        group: Option<String> = None,
+    }
+}
+
 /// Reads and checks a configuration; `name` stands for the file in errors.
 pub fn load(
     name: &str,
@@ -172,6 +188,9 @@ fn check(loaded: &Loaded<Config>) -> Vec<Problem> {
             "limits.message_size_limit",
             &format!("found {}, allowed are 1024 to 67108864", config.limits.message_size_limit),
         );
+    }
+    if config.sandbox.group.is_some() && config.sandbox.user.is_none() {
+        problem("sandbox.group", "needs sandbox.user");
     }
     if !config.websocket.handler_prefix.starts_with('/') {
         problem("websocket.handler_prefix", "must begin with /");

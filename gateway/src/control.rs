@@ -6,16 +6,21 @@ use std::{
     path::PathBuf,
 };
 
+use sys::Opener;
 use wire::{
     frame::{self, FrameError, GREETING_BYTES, Greeting, Purpose, VERSION, Welcome},
     settings::Settings,
 };
 
-use crate::limits::{GREETING_TIMEOUT, SIGNAL_POLL};
+use crate::{
+    limits::{GREETING_TIMEOUT, SIGNAL_POLL},
+    sandbox,
+};
 
 /// See the module.
 pub(crate) struct Control {
     path: PathBuf,
+    opener: Option<Opener>,
     gateway: u64,
     stream: Option<UnixStream>,
     buffer: Vec<u8>,
@@ -24,8 +29,8 @@ pub(crate) struct Control {
 }
 
 impl Control {
-    pub(crate) const fn new(path: PathBuf, gateway: u64) -> Self {
-        Self { path, gateway, stream: None, buffer: Vec::new(), told: None }
+    pub(crate) const fn new(path: PathBuf, opener: Option<Opener>, gateway: u64) -> Self {
+        Self { path, opener, gateway, stream: None, buffer: Vec::new(), told: None }
     }
 
     /// Waits up to [`SIGNAL_POLL`] for the next settings, connecting first if need be. Says on standard error, once, what is wrong.
@@ -92,7 +97,7 @@ impl Control {
     }
 
     fn connect(&self) -> io::Result<UnixStream> {
-        let mut stream = UnixStream::connect(&self.path)?;
+        let mut stream = sandbox::connect(self.opener.as_ref(), &self.path)?;
         stream.set_read_timeout(Some(GREETING_TIMEOUT))?;
         stream.set_write_timeout(Some(GREETING_TIMEOUT))?;
         let greeting =

@@ -11,6 +11,7 @@ mod link;
 mod policy;
 pub mod reactor;
 pub mod run;
+mod sandbox;
 mod shards;
 mod signer;
 mod worker;

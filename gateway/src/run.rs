@@ -13,7 +13,8 @@ use crate::{
     limits::{DESCRIPTORS_RESERVED, POLLS_PER_MEASURE, SHARDS_MAX},
     policy::Maker,
     reactor::Order,
-    shards::{Process, Shards},
+    sandbox::Sandbox,
+    shards::{self, Opened, Process, Shards},
     signer::RelaySigner,
 };
 
@@ -25,9 +26,15 @@ pub fn run(config: &Config) -> anyhow::Result<()> {
     let options = options(config, per_shard, count);
     let gateway = random_number();
     let needs_tls = config.listeners.iter().any(|listener| listener.tls);
-    let signer = Arc::new(RelaySigner::new(config.link.path.clone(), gateway));
+    let process = Arc::new(Process::new()?);
+    // One asker for each shard, each thread that signs, and this one.
+    let signing = shards::workers(config, count)?;
+    let relay = &config.link.path;
+    let mut sandbox = Sandbox::begin(&config.sandbox, relay, count + signing + 1)?;
+    let openers = (0..signing).filter_map(|_| sandbox.opener());
+    let signer = Arc::new(RelaySigner::new(relay.clone(), openers, gateway));
     let maker = Maker::new(&config.tls, needs_tls, &signer)?;
-    let mut control = Control::new(config.link.path.clone(), gateway);
+    let mut control = Control::new(relay.clone(), sandbox.opener(), gateway);
     let policy = loop {
         if stopping() {
             return Ok(());
@@ -36,8 +43,10 @@ pub fn run(config: &Config) -> anyhow::Result<()> {
             break maker.make(settings)?;
         }
     };
-    let process = Arc::new(Process::default());
-    let shards = Shards::start(config, count, &options, &policy, gateway, &process, &signer)?;
+    let opened = Opened::new(config, count, &mut sandbox)?;
+    let locked = sandbox.lock();
+    let shards = Shards::start(config, opened, &options, &policy, gateway, &process, &signer)?;
+    locked.seal();
     announce(config, &shards, per_shard, count);
     let mut polls = 0;
     while !stopping() {

@@ -13,11 +13,12 @@ use std::{
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use protocol::shard::{Options, Policy};
-use sys::{EVENTS_DEFAULT, Handle, Kernel, ListenOptions, Waker};
+use sys::{EVENTS_DEFAULT, Handle, Kernel, ListenOptions, Meter, Opener, Waker};
 
 use crate::{
     config::Config,
     reactor::{Order, Outside, Reactor, Setup},
+    sandbox::Sandbox,
     signer::RelaySigner,
     worker::{self, Desk},
 };
@@ -34,8 +35,8 @@ pub(crate) struct Shards {
 const ORDERS_MAX: usize = 16;
 
 /// What the process as a whole measures, told to shards by the main thread.
-#[derive(Default)]
 pub(crate) struct Process {
+    meter: Meter,
     private_bytes: AtomicU64,
     cpu_us: AtomicU64,
     /// A shard has freed much.
@@ -43,9 +44,14 @@ pub(crate) struct Process {
 }
 
 impl Process {
+    pub(crate) fn new() -> io::Result<Self> {
+        let (private_bytes, cpu_us, trim) = Default::default();
+        Ok(Self { meter: Meter::open()?, private_bytes, cpu_us, trim })
+    }
+
     /// Measures now, and gives freed memory back if a shard has asked for it: once for all of them, off their threads.
     pub(crate) fn measure(&self) {
-        self.private_bytes.store(sys::process_private_bytes().unwrap_or(0), Ordering::Relaxed);
+        self.private_bytes.store(self.meter.private_bytes().unwrap_or(0), Ordering::Relaxed);
         let cpu = sys::process_cpu(None).unwrap_or_default();
         self.cpu_us.store(cpu.as_micros() as u64, Ordering::Relaxed);
         if self.trim.swap(false, Ordering::Relaxed) {
@@ -77,6 +83,7 @@ impl Outside for Inbox {
 struct Start {
     number: usize,
     waker: Waker,
+    opener: Option<Opener>,
     keep: Vec<Handle>,
     core: Option<usize>,
     inbox: Inbox,
@@ -85,35 +92,60 @@ struct Start {
     ready: Sender<()>,
 }
 
+/// What shards are given that has to be opened before privileges are dropped.
+pub(crate) struct Opened {
+    /// Listening sockets by shard.
+    sockets: Vec<Vec<Handle>>,
+    addresses: Vec<SocketAddr>,
+    openers: Vec<Option<Opener>>,
+}
+
+impl Opened {
+    /// Binds every listener once per shard.
+    pub(crate) fn new(config: &Config, count: usize, sandbox: &mut Sandbox) -> anyhow::Result<Self> {
+        let (sockets, addresses) = bind(config, count)?;
+        Ok(Self { sockets, addresses, openers: (0..count).map(|_| sandbox.opener()).collect() })
+    }
+}
+
+/// Threads that sign.
+pub(crate) fn workers(config: &Config, shards: usize) -> io::Result<usize> {
+    Ok(match config.shards.handshake_workers {
+        0 => sys::cores()?.len().min(shards),
+        asked => (asked as usize).min(shards),
+    })
+}
+
 impl Shards {
-    /// Binds every listener once per shard, then starts the threads. Returns when all have their own file table.
+    /// Starts the threads. Returns when all have their own file table.
     pub(crate) fn start(
         config: &Config,
-        count: usize,
+        opened: Opened,
         options: &Options,
         policy: &Arc<Policy>,
         gateway: u64,
         process: &Arc<Process>,
         signer: &Arc<RelaySigner>,
     ) -> anyhow::Result<Self> {
-        let (sockets, addresses) = bind(config, count)?;
+        let Opened { sockets, addresses, openers } = opened;
+        let count = sockets.len();
+        let handed_over: Vec<Handle> = openers.iter().flatten().map(Opener::handle).collect();
         let wakers = (0..count).map(|_| Waker::new()).collect::<io::Result<Vec<_>>>()?;
         let cores = sys::cores()?;
-        let workers = match config.shards.handshake_workers {
-            0 => cores.len().min(count),
-            asked => (asked as usize).min(count),
-        };
-        let desks = worker::start(workers, &wakers, signer)?;
+        let desks = worker::start(workers(config, count)?, &wakers, signer)?;
         let (ready, started) = bounded(count);
         let mut orders = Vec::new();
         let mut threads = Vec::new();
-        for (number, (desk, listeners)) in desks.into_iter().zip(&sockets).enumerate() {
+        for (number, ((desk, listeners), opener)) in desks.into_iter().zip(&sockets).zip(openers).enumerate()
+        {
             let (sender, receiver) = bounded(ORDERS_MAX);
             orders.push((sender, wakers[number].clone()));
-            let keep = listeners.iter().copied().chain([wakers[number].handle()]).collect();
+            let own = [Some(wakers[number].handle()), opener.as_ref().map(Opener::handle)];
+            let keep = listeners.iter().copied().chain(own.into_iter().flatten()).collect();
             let start = Start {
                 number,
                 waker: wakers[number].clone(),
+                opener,
                 keep,
                 core: config.shards.pin.then(|| cores[number % cores.len()]),
                 inbox: Inbox { orders: receiver, process: Arc::clone(process) },
@@ -133,8 +165,9 @@ impl Shards {
         drop(ready);
         // Each thread says so once; one that failed has dropped its sender.
         while started.recv().is_ok() {}
-        // The listeners are the shards' now: in this table they would outlive a drain.
+        // These are the shards' now: in this table listeners would outlive a drain.
         close_all(&sockets);
+        close_all(&[handed_over]);
         Ok(Self { orders, threads, addresses })
     }
 
@@ -167,7 +200,7 @@ impl Shards {
 }
 
 fn run(start: Start) -> io::Result<()> {
-    let Start { number, waker, keep, core, inbox, desk, setup, ready } = start;
+    let Start { number, waker, opener, keep, core, inbox, desk, setup, ready } = start;
     sys::unshare_files()?;
     sys::close_others(&keep)?;
     // Without the right to pin, the scheduler places the thread.
@@ -176,7 +209,7 @@ fn run(start: Start) -> io::Result<()> {
     {
         eprintln!("headland-gateway: shards are not pinned to cores: {error}");
     }
-    let kernel = Kernel::with_waker(EVENTS_DEFAULT, waker)?;
+    let kernel = Kernel::with_waker(EVENTS_DEFAULT, waker)?.opened_by(opener);
     let mut reactor = Reactor::new(kernel, desk, inbox, setup)?;
     drop(ready);
     while reactor.turn()? {}

@@ -9,21 +9,29 @@ use std::{
     path::PathBuf,
 };
 
+use crossbeam_channel::{Receiver, unbounded};
 use protocol::tls::{Unsigned, certificate::Remote};
+use sys::Opener;
 use wire::{
     frame::{self, GREETING_BYTES, Greeting, Purpose, VERSION, Welcome},
     sign::{SignReply, SignRequest},
 };
 
-use crate::limits::{ANSWERS_READ_BYTES, SIGN_TIMEOUT};
+use crate::{
+    limits::{ANSWERS_READ_BYTES, SIGN_TIMEOUT},
+    sandbox,
+};
 
 /// Where to ask.
 pub(crate) struct RelaySigner {
     path: PathBuf,
+    /// One for each thread that will sign; empty: threads connect by themselves.
+    openers: Receiver<Opener>,
     gateway: u64,
 }
 
 thread_local! {
+    static OPENER: RefCell<Option<Opener>> = const { RefCell::new(None) };
     static CONNECTION: RefCell<Option<Connection>> = const { RefCell::new(None) };
 }
 
@@ -33,8 +41,11 @@ struct Connection {
 }
 
 impl RelaySigner {
-    pub(crate) const fn new(path: PathBuf, gateway: u64) -> Self {
-        Self { path, gateway }
+    pub(crate) fn new(path: PathBuf, openers: impl IntoIterator<Item = Opener>, gateway: u64) -> Self {
+        let (given, taken) = unbounded();
+        // The receiver is there: no sending fails.
+        openers.into_iter().for_each(|opener| drop(given.send(opener)));
+        Self { path, openers: taken, gateway }
     }
 
     /// Asks for several signatures at once. One answer for each request, in their order; without the relay's, all are
@@ -66,7 +77,10 @@ impl RelaySigner {
     }
 
     fn connect(&self) -> io::Result<Connection> {
-        let mut stream = UnixStream::connect(&self.path)?;
+        let mut stream = OPENER.with_borrow_mut(|own| {
+            *own = own.take().or_else(|| self.openers.try_recv().ok());
+            sandbox::connect(own.as_ref(), &self.path)
+        })?;
         stream.set_read_timeout(Some(SIGN_TIMEOUT))?;
         stream.set_write_timeout(Some(SIGN_TIMEOUT))?;
         let greeting = Greeting { version: VERSION, purpose: Purpose::Sign, gateway: self.gateway, shard: 0 };
@@ -161,7 +175,7 @@ mod tests {
         let path = std::env::temp_dir().join(format!("headland-signer-{}-{name}.sock", std::process::id()));
         let _ = std::fs::remove_file(&path);
         let listener = UnixListener::bind(&path).unwrap();
-        let signer = RelaySigner::new(path.clone(), 1);
+        let signer = RelaySigner::new(path.clone(), [], 1);
         let serving = thread::spawn(move || {
             for life in lives {
                 let (mut stream, _) = listener.accept().unwrap();
@@ -232,7 +246,7 @@ mod tests {
 
     #[test]
     fn without_a_relay_every_signature_is_unavailable() {
-        let signer = RelaySigner::new(std::env::temp_dir().join("headland-no-such.sock"), 1);
+        let signer = RelaySigner::new(std::env::temp_dir().join("headland-no-such.sock"), [], 1);
         assert_eq!(signer.sign_all(&batch(0..3)), vec![Err(Unsigned::Unavailable); 3]);
         assert_eq!(signer.sign(1, 0x0403, b""), Err(Unsigned::Unavailable));
     }

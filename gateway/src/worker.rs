@@ -45,15 +45,24 @@ struct Reply {
     waker: Waker,
 }
 
-/// Starts `count` workers and gives each of the shards, known by their wakers, a desk at one of them.
+/// Starts `count` workers and gives each of the shards, known by their wakers, a desk at one of them. Returns when all run.
 pub(crate) fn start(count: usize, wakers: &[Waker], signer: &Arc<RelaySigner>) -> io::Result<Vec<Desk>> {
     let mut queues = Vec::new();
+    let (ready, started) = bounded::<()>(0);
     for number in 0..count.max(1) {
         let (jobs, queue) = bounded::<Assignment>(JOBS_QUEUED_MAX);
-        let signer = Arc::clone(signer);
-        thread::Builder::new().name(format!("handshake-{number}")).spawn(move || work(&queue, &signer))?;
+        let (signer, ready) = (Arc::clone(signer), ready.clone());
+        thread::Builder::new().name(format!("handshake-{number}")).spawn(move || {
+            // Without the right to lower it, handshakes only compete on equal terms.
+            let _ = sys::lower_priority(WORKER_NICE);
+            drop(ready);
+            work(&queue, &signer);
+        })?;
         queues.push(jobs);
     }
+    drop(ready);
+    // Each drops its sender once it needs no more of the system than a running gateway does.
+    while started.recv().is_ok() {}
     let desks = wakers.iter().enumerate().map(|(shard, waker)| {
         // One worker serves several shards, each of which may fill its queue and have one more in its hands.
         let (sender, done) = bounded(JOBS_QUEUED_MAX + 1);
@@ -64,8 +73,6 @@ pub(crate) fn start(count: usize, wakers: &[Waker], signer: &Arc<RelaySigner>) -
 }
 
 fn work(queue: &Receiver<Assignment>, signer: &RelaySigner) {
-    // Without the right to lower it, handshakes only compete on equal terms.
-    let _ = sys::lower_priority(WORKER_NICE);
     let mut flights = Vec::with_capacity(FLIGHTS_PER_BATCH);
     let mut requests = Batch::default();
     // Shards that have results and do not know it yet.

@@ -14,7 +14,7 @@ use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 
 use crate::limits::RANDOM_RETRIES_MAX;
-use crate::{Handle, Ready, Sys, checked, counted, socket};
+use crate::{Handle, Opener, Ready, Sys, checked, counted, socket};
 
 /// The token under which a [`Waker`] reports; never give it to [`Sys::watch`].
 pub const WAKE: u64 = u64::MAX;
@@ -29,6 +29,7 @@ pub struct Kernel {
     poll: Poll,
     events: Events,
     waker: Waker,
+    opener: Option<Opener>,
 }
 
 /// Ends another thread's wait, or its next one.
@@ -57,7 +58,14 @@ impl Kernel {
         let poll = Poll::new()?;
         let token = Token(usize::MAX);
         poll.registry().register(&mut SourceFd(&waker.handle()), token, Interest::READABLE)?;
-        Ok(Self { birth: Instant::now(), poll, events: Events::with_capacity(events), waker })
+        Ok(Self { birth: Instant::now(), poll, events: Events::with_capacity(events), waker, opener: None })
+    }
+
+    /// Lets another process make the connections that [`Sys::connect`] asks for; the path is then that process's.
+    #[must_use]
+    pub fn opened_by(mut self, opener: Option<Opener>) -> Self {
+        self.opener = opener;
+        self
     }
 
     /// A way for other threads to end a wait.
@@ -96,7 +104,10 @@ impl Sys for Kernel {
     }
 
     fn connect(&mut self, path: &Path) -> io::Result<Handle> {
-        socket::connect_unix(path)
+        match &self.opener {
+            Some(opener) => opener.open(),
+            None => socket::connect_unix(path),
+        }
     }
 
     fn watch(&mut self, handle: Handle, token: u64) -> io::Result<()> {

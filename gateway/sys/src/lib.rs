@@ -7,7 +7,9 @@
 
 mod kernel;
 mod limits;
+mod opener;
 mod process;
+pub mod sandbox;
 mod socket;
 mod thread;
 
@@ -18,8 +20,10 @@ use std::time::Duration;
 
 pub use kernel::{Kernel, WAKE, Waker};
 pub use limits::{EVENTS_DEFAULT, LINGER_RESET};
+pub use opener::Opener;
 pub use process::{
-    disable_thp, private_bytes, process_cpu, process_private_bytes, raise_nofile, soft_nofile, trim_heap,
+    Meter, disable_thp, private_bytes, process_cpu, process_private_bytes, raise_nofile, soft_nofile,
+    trim_heap,
 };
 pub use socket::{ListenOptions, close, connect_from, listen, local_addr, take_error};
 pub use thread::{close_others, cores, lower_priority, pin_to_core, thread_cpu, unshare_files};

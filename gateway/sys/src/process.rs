@@ -5,10 +5,11 @@ mod tests;
 
 use std::fs::File;
 use std::io::{self, Read};
+use std::os::unix::fs::FileExt;
 use std::time::Duration;
 
 use crate::checked;
-use crate::limits::{PID_MAX, PROC_BYTES_MAX};
+use crate::limits::{PID_MAX, PROC_BYTES_MAX, ROLLUP_BYTES_MAX};
 
 /// Raises the soft limit on open files to the hard one and returns (soft, hard) as they are now. With a file table per thread
 /// ([`unshare_files`](crate::unshare_files)) the limit counts for each of them.
@@ -30,6 +31,25 @@ pub fn soft_nofile() -> io::Result<u64> {
 /// Bytes of memory that only this process has, so that sharing a library or a page cache does not count.
 pub fn process_private_bytes() -> io::Result<u64> {
     private_bytes_of("self")
+}
+
+/// Tells [`process_private_bytes`] from a file that was opened once: a confined process opens none.
+#[derive(Debug)]
+pub struct Meter(File);
+
+impl Meter {
+    /// Opens the file.
+    pub fn open() -> io::Result<Self> {
+        File::open("/proc/self/smaps_rollup").map(Self)
+    }
+
+    /// Bytes now.
+    pub fn private_bytes(&self) -> io::Result<u64> {
+        // The kernel makes the text anew for each read from the start.
+        let mut text = [0; ROLLUP_BYTES_MAX];
+        let count = self.0.read_at(&mut text, 0)?;
+        Ok(sum_private(&String::from_utf8_lossy(&text[..count])))
+    }
 }
 
 /// The same of another process, which takes its owner or a privileged caller.

@@ -7,6 +7,7 @@ mod config;
 mod door;
 mod features;
 mod loss;
+mod sandbox;
 mod sdk;
 mod session;
 mod slow;
