@@ -37,7 +37,11 @@ fn run(prefix: &str) -> f64 {
     for link in links {
         broker.link_opened(link);
         for channel in &channels {
-            broker.receive(Duration::ZERO, link, &ToRelay::Subscribe { request: 1, channel, recover: None });
+            broker.receive(
+                Duration::ZERO,
+                link,
+                &ToRelay::Subscribe { request: 1, channel, recover: None, latest: false },
+            );
         }
     }
     let data = [b'x'; 128];

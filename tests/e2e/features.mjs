@@ -15,4 +15,21 @@ await run({
     assert.match(answers[0].epoch, /^[A-Za-z]{8}$/);
     assert.deepEqual((await heard.until(2)).map(data), [{ n: 1 }, { n: 2 }]);
   },
+
+  async a_cache_gives_the_last_publication() {
+    const [ann, bob] = await Promise.all([connected("ann"), connected("bob")]);
+    for (let n = 1; n <= 3; n += 1) await ann.publish("cache:npm", n);
+    const room = bob.newSubscription("cache:npm");
+    const heard = collect(room, "publication");
+    room.subscribe();
+    await room.ready();
+    assert.deepEqual((await heard.until(1)).map(data), [3]);
+    bob.disconnect();
+    for (let n = 4; n <= 50; n += 1) await ann.publish("cache:npm", n);
+    bob.connect();
+    await room.ready();
+    assert.deepEqual((await heard.until(2)).map(data), [3, 50]);
+    await ann.publish("cache:npm", 51);
+    assert.deepEqual((await heard.until(3)).map(data), [3, 50, 51]);
+  },
 });

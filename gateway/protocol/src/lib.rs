@@ -7,6 +7,8 @@
 pub mod admission;
 pub mod client;
 pub mod connection;
+pub mod delta;
+pub mod filter;
 pub mod hub;
 pub mod limits;
 pub mod outbox;

@@ -34,6 +34,16 @@ pub const SWEEP_MS: u64 = 250;
 pub const RESTORES_PER_TURN: usize = 512;
 /// Hot parts kept for reuse: what one turn's fan-out needs.
 pub const HOT_POOL_MAX: usize = FANOUT_VISITS_PER_TURN;
+/// A payload that is compared with the one before it (and that one), for subscribers that want differences; larger ones are given whole.
+pub const DELTA_BYTES_MAX: usize = 256 * 1024;
+/// A tags filter as a client writes it.
+pub const FILTER_BYTES_MAX: usize = 4096;
+/// Comparisons and combinations in a tags filter.
+pub const FILTER_NODES_MAX: usize = 64;
+/// Levels of a tags filter.
+pub const FILTER_DEPTH_MAX: usize = 8;
+/// Values that one comparison of a tags filter has.
+pub const FILTER_VALUES_MAX: usize = 128;
 /// Fraction of the link's outbound bound (in eighths) above which commands are refused; the rest is for departures.
 pub const LINK_COMMANDS_EIGHTHS: usize = 6;
 

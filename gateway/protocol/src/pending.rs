@@ -53,8 +53,10 @@ pub enum Question {
 /// What a subscribing client asked for and its namespace grants.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Wish {
-    /// The client named a position.
+    /// What was missed is wanted.
     pub recover: bool,
+    /// Only the last publication is.
+    pub latest: bool,
     /// That position's offset.
     pub offset: u64,
     /// The subscription can recover.

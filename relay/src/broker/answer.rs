@@ -21,6 +21,15 @@ pub(super) struct HistoryQuestion<'a> {
     pub(super) reverse: bool,
 }
 
+/// What a subscriber wants back.
+#[derive(Clone, Copy)]
+pub(super) struct Recovery<'a> {
+    /// Where it was.
+    pub(super) position: Position<'a>,
+    /// The last publication is enough.
+    pub(super) latest: bool,
+}
+
 impl Broker {
     /// A channel's options, or why it cannot be.
     pub(super) fn admit(&self, channel: &str) -> Result<&Namespace, ErrorCode> {
@@ -52,7 +61,7 @@ impl Broker {
         link: LinkId,
         request: u32,
         channel: &str,
-        recover: Option<Position<'_>>,
+        recover: Option<Recovery<'_>>,
     ) {
         let kept = match self.admit(channel).map(Self::kept) {
             Ok(kept) => kept,
@@ -88,13 +97,14 @@ impl Broker {
         request: u32,
         index: u32,
         history: bool,
-        recover: Option<Position<'_>>,
+        recover: Option<Recovery<'_>>,
     ) {
         let limit = self.settings.client.recovery_max_publication_limit as usize;
         let stream = self.channels.channel(index).and_then(|channel| channel.stream.as_deref());
         let stream = stream.filter(|_| history);
         let publications = match (stream, recover) {
-            (Some(stream), Some(asked)) => recovered(stream, asked, limit, self.answer_bytes_max()),
+            (Some(stream), Some(Recovery { position, latest: true })) => latest(stream, position),
+            (Some(stream), Some(asked)) => recovered(stream, asked.position, limit, self.answer_bytes_max()),
             _ => None,
         };
         match (recover, &publications) {
@@ -176,6 +186,13 @@ fn recovered<'a>(
         return None;
     }
     Some(stream.frames(places).filter_map(|(_, frame)| publication(frame)).collect())
+}
+
+/// The last publication, or none when that is where the asking one was; `None` when it is gone.
+fn latest<'a>(stream: &'a Stream, asked: Position<'_>) -> Option<Vec<Publication<'a>>> {
+    let (_, frame) = stream.frames(0..stream.len()).next_back()?;
+    let there = asked.offset > 0 && asked.offset == stream.top() && asked.epoch == stream.epoch().as_str();
+    Some(if there { Vec::new() } else { publication(frame).into_iter().collect() })
 }
 
 /// One page of history, at most `limit` publications and as many as fit an answer.

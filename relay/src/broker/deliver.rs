@@ -47,10 +47,11 @@ impl Broker {
         if wanted.key.len() > IDEMPOTENCY_KEY_BYTES_MAX {
             return Err(code::BAD_REQUEST);
         }
-        let kept = Self::kept(self.admit(wanted.channel)?);
-        match kept {
-            Some(kept) => self.publish_kept(now, wanted.channel, wanted.publication, kept),
-            None => self.publish_loose(wanted.channel, wanted.publication),
+        let namespace = self.admit(wanted.channel)?;
+        let publication = Publication { delta: namespace.delta_publish, ..wanted.publication };
+        match Self::kept(namespace) {
+            Some(kept) => self.publish_kept(now, wanted.channel, publication, kept),
+            None => self.publish_loose(wanted.channel, publication),
         }
     }
 

@@ -102,7 +102,8 @@ impl Broker {
             ToRelay::Verify { request, .. } => {
                 self.fail(link, request, wire::code::NOT_AVAILABLE);
             }
-            ToRelay::Subscribe { request, channel, recover } => {
+            ToRelay::Subscribe { request, channel, recover, latest } => {
+                let recover = recover.map(|position| answer::Recovery { position, latest });
                 self.subscribe(now, link, request, channel, recover);
             }
             ToRelay::Unsubscribe { channel } => self.unsubscribe(link, channel),

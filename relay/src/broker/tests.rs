@@ -63,6 +63,26 @@ fn a_publication_that_failed_may_be_tried_again_with_its_key() {
 }
 
 #[test]
+fn a_cache_gives_back_the_last_publication_to_whoever_has_another() {
+    let mut world = world();
+    let epoch = world.epoch(A, "chat:1");
+    let answer = |offset: u64, recovered: bool, publications: &[(u64, &str)]| Seen::Subscribed {
+        offset,
+        epoch: epoch.clone(),
+        recovered,
+        publications: publications.iter().map(|(offset, data)| (*offset, (*data).to_owned())).collect(),
+    };
+    assert_eq!(world.subscribe_latest(A, "chat:1", (0, "")), answer(0, false, &[]), "nothing was said yet");
+    for data in ["x", "y", "z"] {
+        world.publish(B, "chat:1", data);
+    }
+    for at in [(0, ""), (1, epoch.as_str()), (3, "another"), (3, ""), (900, epoch.as_str())] {
+        assert_eq!(world.subscribe_latest(B, "chat:1", at), answer(3, true, &[(3, "z")]), "{at:?}");
+    }
+    assert_eq!(world.subscribe_latest(B, "chat:1", (3, &epoch)), answer(3, true, &[]), "it is there already");
+}
+
+#[test]
 fn nobody_is_sent_what_they_do_not_want() {
     let mut world = world();
     world.subscribe(A, "chat:1", None);
@@ -76,7 +96,7 @@ fn nobody_is_sent_what_they_do_not_want() {
 #[test]
 fn an_answer_to_subscribe_stands_between_what_it_includes_and_what_comes_after() {
     let mut world = world();
-    let subscribe = |request| ToRelay::Subscribe { request, channel: "chat:1", recover: None };
+    let subscribe = |request| ToRelay::Subscribe { request, channel: "chat:1", recover: None, latest: false };
     world.ask(A, subscribe);
     world.publish(B, "chat:1", "1");
     world.ask(A, subscribe);
@@ -433,7 +453,7 @@ fn a_subscribe_on_a_gapped_channel_is_answered_after_the_repair() {
     for number in 1..=30u64 {
         world.publish(A, "chat:1", &format!("{number}"));
     }
-    world.ask(B, |request| ToRelay::Subscribe { request, channel: "chat:1", recover: None });
+    world.ask(B, |request| ToRelay::Subscribe { request, channel: "chat:1", recover: None, latest: false });
     let seen = world.take(B);
     let offsets: Vec<u64> = seen.iter().filter_map(Seen::offset).collect();
     assert_eq!(offsets, (1..=30).collect::<Vec<_>>());
@@ -457,7 +477,12 @@ fn a_link_whose_answers_do_not_fit_is_closed() {
     let mut world = narrow();
     for _ in 0..200 {
         world.ask(B, |request| ToRelay::PresenceStats { request, channel: "chat:1" });
-        world.ask(B, |request| ToRelay::Subscribe { request, channel: "chat:1", recover: None });
+        world.ask(B, |request| ToRelay::Subscribe {
+            request,
+            channel: "chat:1",
+            recover: None,
+            latest: false,
+        });
     }
     assert_eq!(world.closing, [B]);
     assert_eq!(world.broker.transmit(B, &mut Vec::new()), Transmit::Close);

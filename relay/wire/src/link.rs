@@ -74,6 +74,8 @@ pub enum ToRelay<'a> {
         /// Where the client (or, after a lost link, the shard) was.
         #[serde(borrow)]
         recover: Option<Position<'a>>,
+        /// With `recover`: the last publication is enough, unless that is where the client was.
+        latest: bool,
     },
     /// The shard's last subscriber of the channel has left. No answer; publications may still be on the way.
     Unsubscribe {

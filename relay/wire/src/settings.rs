@@ -97,6 +97,20 @@ pub struct Namespace {
     pub allow_recovery: bool,
     /// Clients may ask for positioning.
     pub allow_positioning: bool,
+    /// What a recovery gives back.
+    pub force_recovery_mode: RecoveryMode,
+    /// Every subscription recovers, whether it asks or not. Only with [`RecoveryMode::Cache`].
+    pub auto_cache_recover: bool,
+    /// Subscribers may get publications as differences ("fossil" is the only kind).
+    pub allow_delta_fossil: bool,
+    /// Publications may be given as differences without their publisher saying so.
+    pub delta_publish: bool,
+    /// Subscribers may filter publications by tags.
+    pub allow_tags_filter: bool,
+    /// Subscribers that offer it get a number in place of the channel's name in pushes.
+    pub allow_channel_compaction: bool,
+    /// What publications must be.
+    pub publication_data_format: DataFormat,
     /// Who is in the channel is kept.
     pub presence: bool,
     /// Join and leave events are made.
@@ -127,6 +141,43 @@ pub struct Namespace {
     pub allow_presence_for_anonymous: bool,
 }
 
+/// What a recovery gives back.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub enum RecoveryMode {
+    /// Everything that was missed, or nothing.
+    #[default]
+    Stream,
+    /// The last publication.
+    Cache,
+}
+
+/// What the data of publications must be.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub enum DataFormat {
+    /// Something.
+    #[default]
+    Any,
+    /// A JSON value.
+    Json,
+    /// A JSON object.
+    JsonObject,
+    /// Anything, even nothing.
+    Binary,
+}
+
+impl DataFormat {
+    /// Whether a publication may have this data.
+    pub fn admits(self, data: &[u8]) -> bool {
+        let json = || serde_json::from_slice::<&serde_json::value::RawValue>(data);
+        match self {
+            Self::Any => !data.is_empty(),
+            Self::Json => json().is_ok(),
+            Self::JsonObject => json().is_ok_and(|value| value.get().starts_with('{')),
+            Self::Binary => true,
+        }
+    }
+}
+
 impl Namespace {
     /// Whether the channel keeps a stream that positions refer to.
     pub const fn has_history(&self) -> bool {
@@ -143,6 +194,25 @@ impl Settings {
                 let index = self.namespaces.binary_search_by(|n| n.name.as_str().cmp(name)).ok()?;
                 Some(&self.namespaces[index])
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn data_is_what_its_format_says() {
+        let formats = [DataFormat::Any, DataFormat::Json, DataFormat::JsonObject, DataFormat::Binary];
+        for (data, expected) in [
+            (&b""[..], [false, false, false, true]),
+            (b"\xff\x00", [true, false, false, true]),
+            (b" [1] ", [true, true, false, true]),
+            (b" {\"a\":1}", [true, true, true, true]),
+            (b"{", [true, false, false, true]),
+        ] {
+            assert_eq!(formats.map(|format| format.admits(data)), expected, "{data:?}");
         }
     }
 }

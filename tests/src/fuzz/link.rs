@@ -56,7 +56,7 @@ pub(super) fn seeds() -> Vec<Vec<u8>> {
     let channel = "chat:42";
     let asked = [
         ToRelay::Verify { request: 1, token: "a.b.c" },
-        ToRelay::Subscribe { request: 2, channel, recover: position },
+        ToRelay::Subscribe { request: 2, channel, recover: position, latest: true },
         ToRelay::Unsubscribe { channel },
         ToRelay::Enter { channel, info },
         ToRelay::Leave { channel, client },

@@ -65,10 +65,82 @@ fn a_publish_call_has_the_rights_of_publish_and_refuses_what_it_cannot_read() {
     assert_eq!(push["info"]["user"], json!("ann"), "{push}");
 }
 
+/// Namespaces of what the scripts are about.
+const FEATURES: &str = r#"
+[[channel.namespaces]]
+name = "short"
+history_size = 100
+history_ttl = "5m"
+allow_subscribe_for_client = true
+allow_publish_for_client = true
+
+[[channel.namespaces]]
+name = "cache"
+history_size = 10
+history_ttl = "5m"
+force_recovery = true
+force_recovery_mode = "cache"
+auto_cache_recover = true
+allow_subscribe_for_client = true
+allow_publish_for_client = true
+
+[[channel.namespaces]]
+name = "object"
+publication_data_format = "json_object"
+allow_publish_for_client = true
+"#;
+
 #[test]
-fn the_npm_sdk_publishes_once() {
-    let world = World::start().unwrap();
-    script::run(&world, "features.mjs", "publishes_once", &world.wss()).unwrap();
+fn the_last_publication_is_what_a_cache_gives() {
+    let world = World::builder().relay(FEATURES).start().unwrap();
+    let mut client = Client::of(&world, "ann").unwrap();
+    let first = client.subscribe("cache:x").unwrap();
+    assert_eq!(first["was_recovering"], json!(true), "{first}");
+    assert!(first.get("recovered").is_none() && first.get("publications").is_none(), "{first}");
+    for number in 1..=3 {
+        client.publish("cache:x", &json!(number)).unwrap();
+    }
+    let mut other = Client::of(&world, "bob").unwrap();
+    let got = other.subscribe("cache:x").unwrap();
+    assert_eq!(got["publications"][0]["data"], json!(3), "{got}");
+    assert_eq!(got["publications"].as_array().unwrap().len(), 1, "{got}");
+    assert_eq!(got["recovered"], json!(true));
+    let mut back = Client::of(&world, "bob").unwrap();
+    let ask = json!({ "channel": "cache:x", "recover": true, "offset": 3, "epoch": got["epoch"] });
+    let got = back.call(&json!({ "subscribe": ask })).unwrap()["subscribe"].take();
+    assert_eq!((&got["recovered"], &got["offset"]), (&json!(true), &json!(3)), "{got}");
+    assert!(got.get("publications").is_none(), "nothing is new: {got}");
+}
+
+#[test]
+fn publications_are_what_their_namespace_says() {
+    let world = World::builder().relay(FEATURES).start().unwrap();
+    let mut client = Client::of(&world, "ann").unwrap();
+    for publish in [json!({ "channel": "object:x", "data": [1] }), json!({ "channel": "object:x" })] {
+        assert_eq!(
+            client.call(&json!({ "publish": publish })).unwrap()["error"]["code"],
+            json!(107),
+            "{publish}"
+        );
+        assert_eq!(call(&mut client, &publish)["error"]["code"], json!(107), "{publish}");
+    }
+    client.publish("object:x", &json!({})).unwrap();
+}
+
+/// Scenarios of scripts in a world with these namespaces.
+macro_rules! scripts {
+    ($file:literal, $($name:ident: $scenario:literal)*) => {$(
+        #[test]
+        fn $name() {
+            let world = World::builder().relay(FEATURES).start().unwrap();
+            script::run(&world, $file, $scenario, &world.wss()).unwrap();
+        }
+    )*};
+}
+
+scripts! { "features.mjs",
+    the_npm_sdk_publishes_once: "publishes_once"
+    the_npm_sdk_gets_the_last_publication_of_a_cache: "a_cache_gives_the_last_publication"
 }
 
 #[test]

@@ -6,7 +6,7 @@
 use wire::{
     channel,
     code::{self, ErrorCode},
-    settings::{ClientOptions, Namespace, Settings},
+    settings::{ClientOptions, Namespace, RecoveryMode, Settings},
 };
 
 use super::command::Subscribe;
@@ -30,6 +30,10 @@ pub struct Granted {
     pub recoverable: bool,
     /// Its position is watched.
     pub positioned: bool,
+    /// It recovers, whether it asks or not.
+    pub recovers: bool,
+    /// What it gets back is the last publication.
+    pub latest: bool,
     /// It is told who joins and leaves.
     pub join_leave: bool,
     /// Others see it in the channel's presence or are told that it joined and left.
@@ -65,6 +69,8 @@ pub fn subscribe(
     Ok(Granted {
         recoverable: recoverable && namespace.has_history(),
         positioned: (recoverable || positioned) && namespace.has_history(),
+        recovers: namespace.auto_cache_recover,
+        latest: namespace.force_recovery_mode == RecoveryMode::Cache,
         join_leave: namespace.join_leave && (namespace.force_push_join_leave || asked.join_leave && presence),
         enters: namespace.presence || namespace.join_leave,
     })
@@ -74,6 +80,12 @@ pub fn subscribe(
 pub fn publish(settings: &Settings, caller: Caller<'_>, channel: &str) -> Result<(), ErrorCode> {
     let namespace = namespace(settings, channel)?;
     permit(publishing(namespace).includes(caller, settings.client.insecure))
+}
+
+/// What is published, by whomever.
+pub fn publication(settings: &Settings, channel: &str, data: &[u8]) -> Result<(), ErrorCode> {
+    let format = namespace(settings, channel)?.publication_data_format;
+    if format.admits(data) { Ok(()) } else { Err(code::BAD_REQUEST) }
 }
 
 /// Reading history.

@@ -112,7 +112,7 @@ impl Shard {
         // From here on the relay knows; the answer comes before anything newer.
         self.hub.channel_mut(id).live = true;
         let recover = (!epoch.is_empty()).then_some(Position { offset, epoch: &epoch });
-        if !self.tell(&ToRelay::Subscribe { request, channel: &name, recover }) {
+        if !self.tell(&ToRelay::Subscribe { request, channel: &name, recover, latest: false }) {
             self.pending.answer(request);
             self.hub.channel_mut(id).live = false;
             self.release(id);

@@ -270,7 +270,8 @@ impl Shard {
             return self.reply_error(now, index, id, code::LIMIT_EXCEEDED);
         }
         let wish = Wish {
-            recover: asked.recover && granted.recoverable,
+            recover: (asked.recover || granted.recovers) && granted.recoverable,
+            latest: granted.latest,
             offset: asked.offset,
             recoverable: granted.recoverable,
             positioned: granted.positioned,
@@ -291,7 +292,7 @@ impl Shard {
         let mut number = 0;
         let sent = self.ask(now, index, id, question, |request| {
             number = request;
-            ToRelay::Subscribe { request, channel, recover }
+            ToRelay::Subscribe { request, channel, recover, latest: wish.latest }
         });
         if sent {
             self.connections[index].places.insert(Place::waiting(known, number));
@@ -349,7 +350,9 @@ impl Shard {
 
     fn say(&mut self, now: Now, index: usize, id: u32, question: Question, saying: &Saying<'_>) {
         let Saying { channel, data, key, tags } = *saying;
-        if let Err(error) = rights::publish(&self.policy.settings, self.caller(index, channel), channel) {
+        let settings = &self.policy.settings;
+        let allowed = rights::publish(settings, self.caller(index, channel), channel);
+        if let Err(error) = allowed.and_then(|()| rights::publication(settings, channel, data)) {
             return self.reply_error(now, index, id, error);
         }
         let identity = self.connections[index].identity.clone();

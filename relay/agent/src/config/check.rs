@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use wire::config::{ConfigError, Places, Problem};
-use wire::settings::{self, ClientOptions, Settings};
+use wire::settings::{self, ClientOptions, RecoveryMode, Settings};
 
 use super::{Config, Secret};
 use crate::limits::{CERTIFICATES_MAX, FILE_BYTES_MAX, NAMESPACES_MAX};
@@ -262,7 +262,9 @@ fn namespaces(config: &Config, places: &Places, problems: &mut Vec<Problem>) -> 
 }
 
 fn namespace(options: &settings::Namespace, path: &str, places: &Places, problems: &mut Vec<Problem>) {
+    const CACHE: &str = "force_recovery and force_recovery_mode = \"cache\"";
     let history = options.has_history();
+    let cache = options.force_recovery_mode == RecoveryMode::Cache;
     let needs = [
         ("history_size", options.history_size > 0, options.history_ttl_ms > 0, "history_ttl"),
         ("history_ttl", options.history_ttl_ms > 0, options.history_size > 0, "history_size"),
@@ -271,6 +273,8 @@ fn namespace(options: &settings::Namespace, path: &str, places: &Places, problem
         ("allow_recovery", options.allow_recovery, history, "history_size and history_ttl"),
         ("allow_positioning", options.allow_positioning, history, "history_size and history_ttl"),
         ("force_push_join_leave", options.force_push_join_leave, options.join_leave, "join_leave"),
+        ("auto_cache_recover", options.auto_cache_recover, options.force_recovery && cache, CACHE),
+        ("allowed_delta_types", options.allow_delta_fossil, history, "history_size and history_ttl"),
     ];
     for (key, set, given, needed) in needs {
         if set && !given {

@@ -3,6 +3,7 @@
 mod check;
 mod namespace;
 mod secret;
+mod word;
 
 #[cfg(test)]
 mod tests;
@@ -17,6 +18,7 @@ use wire::config_table;
 pub use check::{Checked, private};
 pub use namespace::{Namespace, WithoutNamespace};
 pub use secret::Secret;
+pub use word::{DeltaType, Format, Mode};
 
 /// Variables with this prefix override single values: `HEADLAND_RELAY_CLIENT_PING_INTERVAL=10s`.
 pub const PREFIX: &str = "HEADLAND_RELAY_";

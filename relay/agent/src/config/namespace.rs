@@ -5,6 +5,8 @@ use std::time::Duration;
 use wire::config_table;
 use wire::settings;
 
+use super::word::{DeltaType, Format, Mode};
+
 /// Durations cross the link in milliseconds.
 fn milliseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
@@ -30,6 +32,20 @@ macro_rules! namespace_table {
                 allow_recovery: bool = false,
                 /// Clients may ask for positioning. Needs history.
                 allow_positioning: bool = false,
+                /// What recoveries give back: "stream" is all that was missed, "cache" the last publication.
+                force_recovery_mode: Mode = Mode::default(),
+                /// Every subscription recovers, whether it asks or not. Needs force_recovery and force_recovery_mode = "cache".
+                auto_cache_recover: bool = false,
+                /// Kinds of delta that subscribers may choose: ["fossil"] or none. They need recovery or positioning.
+                allowed_delta_types: Vec<DeltaType> = Vec::new(),
+                /// Send publications as deltas to those subscribers without being told so by the publisher.
+                delta_publish: bool = false,
+                /// Clients may subscribe with a filter over the tags of publications.
+                allow_tags_filter: bool = false,
+                /// Clients that offer it get a number in place of the channel's name in pushes.
+                allow_channel_compaction: bool = false,
+                /// What publications must be: "" is anything but nothing, "json", "json_object", "binary" is anything.
+                publication_data_format: Format = Format::default(),
                 /// Keep who is in the channel.
                 presence: bool = false,
                 /// Make join and leave events.
@@ -74,6 +90,13 @@ macro_rules! namespace_table {
                     force_positioning: self.force_positioning,
                     allow_recovery: self.allow_recovery,
                     allow_positioning: self.allow_positioning,
+                    force_recovery_mode: self.force_recovery_mode.0,
+                    auto_cache_recover: self.auto_cache_recover,
+                    allow_delta_fossil: !self.allowed_delta_types.is_empty(),
+                    delta_publish: self.delta_publish,
+                    allow_tags_filter: self.allow_tags_filter,
+                    allow_channel_compaction: self.allow_channel_compaction,
+                    publication_data_format: self.publication_data_format.0,
                     presence: self.presence,
                     join_leave: self.join_leave,
                     force_push_join_leave: self.force_push_join_leave,

@@ -1,3 +1,5 @@
+mod documented;
+
 use std::time::Duration;
 
 use wire::settings;
@@ -39,12 +41,16 @@ fn every_option_of_a_namespace_reaches_the_gateways() {
                 allow_publish_for_subscriber = true\nallow_publish_for_anonymous = true\n\
                 allow_history_for_client = true\nallow_history_for_subscriber = true\n\
                 allow_history_for_anonymous = true\nallow_presence_for_client = true\n\
-                allow_presence_for_subscriber = true\nallow_presence_for_anonymous = true\n";
+                allow_presence_for_subscriber = true\nallow_presence_for_anonymous = true\n\
+                force_recovery_mode = \"cache\"\nauto_cache_recover = true\nallowed_delta_types = [\"fossil\"]\n\
+                delta_publish = true\nallow_tags_filter = true\nallow_channel_compaction = true\n\
+                publication_data_format = \"json_object\"\n";
     let settings = checked(text).settings;
     let names: Vec<&str> = settings.namespaces.iter().map(|namespace| namespace.name.as_str()).collect();
     assert_eq!(names, ["a", "b"], "sorted, as they are searched");
     let shown = format!("{:?}", settings.namespaces[0]);
-    assert_eq!(shown.matches("true").count(), 18, "{shown}");
+    assert_eq!(shown.matches("true").count(), 23, "{shown}");
+    assert!(shown.contains("Cache") && shown.contains("JsonObject"), "{shown}");
     assert_eq!(settings.namespace("a:1").unwrap().history_ttl_ms, 300_000);
     assert_eq!(settings.namespace("a:1").unwrap().history_meta_ttl_ms, 3_600_000);
 }
@@ -70,6 +76,16 @@ fn values_that_do_not_fit_each_other_are_refused_by_key_and_line() {
     assert_eq!(
         refusal("[channel.without_namespace]\nforce_recovery = true\n"),
         "relay.toml:2: 'force_recovery' in [channel.without_namespace]: needs history_size and history_ttl"
+    );
+    assert_eq!(
+        refusal("[channel.without_namespace]\nauto_cache_recover = true\n"),
+        "relay.toml:2: 'auto_cache_recover' in [channel.without_namespace]: \
+         needs force_recovery and force_recovery_mode = \"cache\""
+    );
+    assert_eq!(
+        refusal("[channel.without_namespace]\npublication_data_format = \"xml\"\n"),
+        "relay.toml:2: 'publication_data_format' in [channel.without_namespace]: found the text \"xml\", \
+         expected one of \"\" \"json\" \"json_object\" \"binary\""
     );
     assert_eq!(
         refusal("[client]\nping_interval = \"5s\"\npong_timeout = \"5s\"\n"),

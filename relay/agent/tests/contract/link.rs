@@ -101,7 +101,7 @@ impl Link {
 
     pub(crate) fn subscribe(&mut self, channel: &str) {
         self.ask(
-            |request| ToRelay::Subscribe { request, channel, recover: None },
+            |request| ToRelay::Subscribe { request, channel, recover: None, latest: false },
             |answer| assert!(matches!(answer, ToShard::Subscribed { .. }), "{answer:?}"),
         );
     }

@@ -139,7 +139,12 @@ impl Model {
 
     fn subscribed(&mut self, link: usize, channel: &'static str, asked: Option<u64>) -> Option<Seen> {
         let recover = asked.map(|offset| wire::link::Position { offset, epoch: "" });
-        self.world.ask(self.links[link], |request| ToRelay::Subscribe { request, channel, recover });
+        self.world.ask(self.links[link], |request| ToRelay::Subscribe {
+            request,
+            channel,
+            recover,
+            latest: false,
+        });
         if !self.world.closing.is_empty() {
             return None;
         }

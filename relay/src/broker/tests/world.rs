@@ -158,11 +158,22 @@ impl World {
 
     pub(super) fn subscribe(&mut self, link: LinkId, channel: &str, recover: Option<(u64, &str)>) -> Seen {
         let recover = recover.map(|(offset, epoch)| Position { offset, epoch });
-        self.answer(link, |request| ToRelay::Subscribe { request, channel, recover })
+        self.answer(link, |request| ToRelay::Subscribe { request, channel, recover, latest: false })
+    }
+
+    /// Subscribes to a cache: the last publication is enough.
+    pub(super) fn subscribe_latest(&mut self, link: LinkId, channel: &str, at: (u64, &str)) -> Seen {
+        let recover = Some(Position { offset: at.0, epoch: at.1 });
+        self.answer(link, |request| ToRelay::Subscribe { request, channel, recover, latest: true })
     }
 
     pub(super) fn epoch(&mut self, link: LinkId, channel: &str) -> String {
-        match self.answer(link, |request| ToRelay::Subscribe { request, channel, recover: None }) {
+        match self.answer(link, |request| ToRelay::Subscribe {
+            request,
+            channel,
+            recover: None,
+            latest: false,
+        }) {
             Seen::Subscribed { epoch, .. } => {
                 self.broker.receive(self.now, link, &ToRelay::Unsubscribe { channel });
                 epoch

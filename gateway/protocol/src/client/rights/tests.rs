@@ -1,5 +1,7 @@
 use std::borrow::Cow;
 
+use wire::settings::DataFormat;
+
 use super::*;
 
 const USER: Caller<'_> = Caller { user: "42", subscribed: false };
@@ -188,7 +190,8 @@ fn asking_needs_the_option_or_the_right_to_read_as_a_subscriber() {
         allow_subscribe_for_anonymous: true,
         ..plain
     };
-    let everything = Granted { recoverable: true, positioned: true, join_leave: true, enters: true };
+    let everything =
+        Granted { recoverable: true, positioned: true, join_leave: true, enters: true, ..Granted::default() };
     assert_eq!(subscribe(&world(reading.clone()), USER, &asking_for_all()), Ok(everything));
     let granted = subscribe(&world(reading), ANONYMOUS, &asking_for_all()).unwrap();
     assert_eq!(granted, Granted { enters: true, ..Granted::default() });
@@ -216,4 +219,17 @@ fn join_and_leave_are_pushed_only_where_they_are_made() {
     let present = Namespace { presence: true, ..with_history() };
     let granted = Granted { enters: true, ..Granted::default() };
     assert_eq!(subscribe(&world(present), USER, &channel("chat:1")), Ok(granted));
+}
+
+#[test]
+fn publications_are_what_their_namespace_says() {
+    let mut settings = world(Namespace { allow_publish_for_client: true, ..Namespace::default() });
+    let mut published = |format, data: &[u8]| {
+        settings.namespaces[0].publication_data_format = format;
+        publication(&settings, "chat:1", data)
+    };
+    assert_eq!(published(DataFormat::Any, b""), Err(code::BAD_REQUEST));
+    assert_eq!(published(DataFormat::JsonObject, b"[]"), Err(code::BAD_REQUEST));
+    assert_eq!(published(DataFormat::JsonObject, b"{}"), Ok(()));
+    assert_eq!(published(DataFormat::Binary, b""), Ok(()));
 }

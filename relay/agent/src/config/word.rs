@@ -1,0 +1,60 @@
+//! Options that are one of a few words.
+
+use wire::config::{Data, Field, Reader, Shape, Value};
+use wire::settings::{DataFormat, RecoveryMode};
+
+macro_rules! words {
+    ($($(#[doc = $doc:literal])* $name:ident($kind:ty) { $($word:literal => $value:expr,)* })*) => {$(
+        $(#[doc = $doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+        pub struct $name(pub $kind);
+
+        impl Field for $name {
+            fn shape() -> Shape {
+                Shape::Text(concat!("one of" $(, " \"", $word, "\"")*).to_owned())
+            }
+
+            fn blank() -> Self {
+                Self::default()
+            }
+
+            fn read(&mut self, reader: &mut Reader, value: &Value) {
+                match &value.data {
+                    $(Data::Text(text) if text == $word => *self = Self($value),)*
+                    _ => reader.expected(value, &Self::shape().allowed()),
+                }
+            }
+
+            fn show(&self) -> Option<String> {
+                $(if self.0 == $value {
+                    return Some(toml_text($word));
+                })*
+                None
+            }
+        }
+    )*};
+}
+
+words! {
+    /// `force_recovery_mode`; empty is the default.
+    Mode(RecoveryMode) {
+        "stream" => RecoveryMode::Stream,
+        "" => RecoveryMode::Stream,
+        "cache" => RecoveryMode::Cache,
+    }
+    /// `publication_data_format`.
+    Format(DataFormat) {
+        "" => DataFormat::Any,
+        "json" => DataFormat::Json,
+        "json_object" => DataFormat::JsonObject,
+        "binary" => DataFormat::Binary,
+    }
+    /// One of `allowed_delta_types`.
+    DeltaType(()) {
+        "fossil" => (),
+    }
+}
+
+fn toml_text(word: &str) -> String {
+    format!("\"{word}\"")
+}
