@@ -6,6 +6,7 @@
 mod command;
 mod link;
 mod mutate;
+mod protobuf;
 mod tls;
 mod upgrade;
 mod websocket;
@@ -30,6 +31,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "tls_records", run: tls::run, seeds: tls::seeds },
     Target { name: "commands", run: command::commands, seeds: command::command_seeds },
     Target { name: "received", run: command::received, seeds: command::received_seeds },
+    Target { name: "protobuf", run: protobuf::run, seeds: protobuf::seeds },
     Target { name: "link", run: link::run, seeds: link::seeds },
 ];
 

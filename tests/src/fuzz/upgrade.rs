@@ -1,13 +1,12 @@
 //! HTTP heads: what is said early is not taken back, and every answer is one that the other end understands.
 
 use protocol::upgrade::{
-    Encoding, JSON, Origin, Parsed, Rules,
+    JSON, Origin, PROTOBUF, Parsed, Rules,
     client::{Offer, Rejected},
     limits::HEAD_BYTES_MAX,
     request, response,
 };
 
-const PROTOBUF: Encoding = Encoding { subprotocol: "centrifuge-protobuf", format: "protobuf", id: 1 };
 const OFFER: Offer<'static> =
     Offer { host: "localhost", path: "/", key: *b"the sample nonce", subprotocol: None, origin: None };
 

@@ -99,6 +99,7 @@ pub(super) struct Client {
     pub(super) number: usize,
     guest: bool,
     random: Random,
+    encoding: Encoding,
     line: Option<Line>,
     wire: Option<Wire>,
     written: usize,
@@ -162,6 +163,7 @@ impl Client {
             session: String::new(),
             views,
             user: random.chance(400).then(|| format!("user-{}", number % 3)),
+            encoding: if random.chance(400) { Encoding::Protobuf } else { Encoding::Json },
             random,
         }
     }
@@ -243,7 +245,7 @@ impl Client {
             return Ok(());
         };
         let tls = around.tls.as_ref().filter(|_| plan.listeners[listener]);
-        let mut wire = Wire::new(tls, &mut self.random)?;
+        let mut wire = Wire::new(tls, self.encoding, &mut self.random)?;
         self.manner = self.manners(around);
         self.excused = self.manner.deaf || self.manner.mute || self.manner.slow || self.manner.idle > 0;
         if self.manner.idle == 1 {
@@ -367,9 +369,10 @@ impl Client {
             }
             Word::Close(code) => self.told_to_close(around, code)?,
             Word::Ended => self.excused |= self.closed,
-            Word::Text(text) => {
-                for received in Encoding::Json.received(text.as_bytes()) {
-                    let received = received.map_err(|_| format!("not a message: {text:.200}"))?;
+            Word::Message(message) => {
+                for received in self.encoding.received(&message) {
+                    let received =
+                        received.map_err(|_| format!("not a message: {}", message.escape_ascii()))?;
                     self.told(now, around, received)?;
                 }
             }
@@ -543,9 +546,9 @@ impl Client {
             self.end_batch();
         }
         if !self.batch.is_empty() {
-            self.batch.extend_from_slice(Encoding::Json.separator());
+            self.batch.extend_from_slice(self.encoding.separator());
         }
-        Encoding::Json.command(&Command { id, request }, &mut self.batch);
+        self.encoding.command(&Command { id, request }, &mut self.batch);
         if self.random.chance(400) {
             self.end_batch();
         }
@@ -682,9 +685,11 @@ impl Client {
 
     fn publish(&mut self, now: Duration, around: &mut Surroundings, channel: usize, name: &str) {
         let padding = self.random.below(around.plan.payload_bytes) as usize;
-        let (serial, data) = around.ledger.say(channel, self.number, &self.session, now, padding);
+        // In Protobuf a payload may be anything.
+        let raw = self.encoding == Encoding::Protobuf && self.random.chance(500);
+        let (serial, data) = around.ledger.say(channel, self.number, &self.session, now, padding, raw);
         around.trace.note("publishes", self.number as u64, serial);
-        let publish = Publish { channel: name.into(), data: data.as_bytes() };
+        let publish = Publish { channel: name.into(), data: &data };
         self.ask(Asked::Publish(serial), Request::Publish(publish));
     }
 

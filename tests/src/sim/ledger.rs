@@ -1,7 +1,8 @@
 //! What was said, by whom, where, and what is known of its place: the truth that every client's view is held against.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{borrow::Cow, collections::BTreeMap, time::Duration};
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use protocol::client::received::Message;
 
 /// One publication as its publisher knows it.
@@ -17,6 +18,8 @@ pub(super) struct Said {
     pub(super) at: Duration,
     /// Bytes of padding in the payload.
     padding: usize,
+    /// The payload is not JSON.
+    raw: bool,
     /// The publisher has been told that it is stored and on its way.
     pub(super) acknowledged: bool,
     /// Where some client saw it.
@@ -40,11 +43,21 @@ impl Ledger {
         session: &str,
         at: Duration,
         padding: usize,
-    ) -> (u64, String) {
+        raw: bool,
+    ) -> (u64, Vec<u8>) {
         let serial = self.said.len() as u64;
         let session = session.to_owned();
-        self.said.push(Said { channel, publisher, session, at, padding, acknowledged: false, place: None });
-        (serial, payload(serial, padding))
+        self.said.push(Said {
+            channel,
+            publisher,
+            session,
+            at,
+            padding,
+            raw,
+            acknowledged: false,
+            place: None,
+        });
+        (serial, payload(serial, padding, raw))
     }
 
     /// The publisher was told that it is out.
@@ -70,11 +83,13 @@ impl Ledger {
         epoch: &str,
         message: &Message<'_>,
     ) -> Result<u64, String> {
-        let text = String::from_utf8_lossy(message.data);
-        let serial = text.trim_start_matches('"').split(':').next().and_then(|number| number.parse().ok());
+        let data = undone(message.data);
+        let text = String::from_utf8_lossy(&data);
+        let serial = text.trim_start_matches(['"', RAW]).split(':').next();
+        let serial = serial.and_then(|number| number.parse().ok());
         let serial: u64 = serial.ok_or_else(|| format!("nobody said {text:.60}"))?;
         let said = self.said.get_mut(serial as usize).ok_or_else(|| format!("nobody said {text:.60}"))?;
-        if text != payload(serial, said.padding) {
+        if *data != payload(serial, said.padding, said.raw) {
             return Err(format!("publication {serial} was said in other words than {text:.60}"));
         }
         if said.channel != channel {
@@ -104,7 +119,21 @@ impl Ledger {
     }
 }
 
-fn payload(serial: u64, padding: usize) -> String {
+fn payload(serial: u64, padding: usize, raw: bool) -> Vec<u8> {
     let letter = char::from(b'a' + (serial % 26) as u8);
-    format!("\"{serial}:{}\"", String::from(letter).repeat(padding))
+    let text = format!("\"{serial}:{}\"", String::from(letter).repeat(padding));
+    // A raw one begins with a byte that is neither JSON nor text.
+    if raw { [&[0xff], text.as_bytes()].concat() } else { text.into_bytes() }
 }
+
+/// A JSON client gets what is not JSON as base64 in a string.
+fn undone(data: &[u8]) -> Cow<'_, [u8]> {
+    let inner = data.strip_prefix(b"\"/").and_then(|rest| rest.strip_suffix(b"\""));
+    match inner.map(|inner| STANDARD.decode([b"/", inner].concat())) {
+        Some(Ok(bytes)) => bytes.into(),
+        _ => data.into(),
+    }
+}
+
+/// How a byte that is no text is shown.
+const RAW: char = char::REPLACEMENT_CHARACTER;

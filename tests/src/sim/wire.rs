@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use protocol::{
+    client::encoding::Encoding,
     tls::{Handshake, Opened, Progress, Traffic},
     upgrade::{
         Parsed,
@@ -23,7 +24,7 @@ pub(super) enum Word {
     /// The server will not open one.
     Refused(u16),
     /// A message.
-    Text(String),
+    Message(Vec<u8>),
     /// The answer to a ping.
     Pong(Vec<u8>),
     /// A ping.
@@ -59,6 +60,7 @@ pub(super) struct Wire {
     key: [u8; 16],
     /// Bytes for the socket.
     pub(super) out: Vec<u8>,
+    encoding: Encoding,
 }
 
 const HOST: &str = "sim.invalid";
@@ -67,7 +69,11 @@ const MESSAGE_BYTES_MAX: usize = 8 << 20;
 
 impl Wire {
     /// With `tls`, over TLS.
-    pub(super) fn new(tls: Option<&Arc<rustls::ClientConfig>>, random: &mut Random) -> Result<Self, String> {
+    pub(super) fn new(
+        tls: Option<&Arc<rustls::ClientConfig>>,
+        encoding: Encoding,
+        random: &mut Random,
+    ) -> Result<Self, String> {
         let name = ServerName::try_from(HOST).map_err(|error| error.to_string())?;
         let handshake = tls.map(|config| Handshake::client(config, name)).transpose();
         let mut key = [0; 16];
@@ -81,6 +87,7 @@ impl Wire {
             reader: Reader::new(),
             key,
             out: Vec::new(),
+            encoding,
         };
         if let Some(handshake) = &mut wire.handshake {
             let begun = handshake.receive(&mut wire.input, &mut wire.out);
@@ -106,19 +113,20 @@ impl Wire {
     }
 
     /// One message, perhaps in fragments.
-    pub(super) fn message(&mut self, text: &[u8], random: &mut Random) {
+    pub(super) fn message(&mut self, payload: &[u8], random: &mut Random) {
+        let opcode = self.encoding.frame_opcode();
         let mut frames = Vec::new();
         let mut key = || (random.next() as u32).to_be_bytes();
-        let cut = text.len() / 2;
+        let cut = payload.len() / 2;
         if key()[0] < 40 && cut > 0 {
-            ws::masked_frame(Opcode::Text, &text[..cut], key(), &mut frames);
+            ws::masked_frame(opcode, &payload[..cut], key(), &mut frames);
             frames[0] &= 0x7f;
             if key()[0] < 100 {
                 ws::masked_frame(Opcode::Pong, b"between", key(), &mut frames);
             }
-            ws::masked_frame(Opcode::Continue, &text[cut..], key(), &mut frames);
+            ws::masked_frame(Opcode::Continue, &payload[cut..], key(), &mut frames);
         } else {
-            ws::masked_frame(Opcode::Text, text, key(), &mut frames);
+            ws::masked_frame(opcode, payload, key(), &mut frames);
         }
         self.seal(&frames);
     }
@@ -236,8 +244,15 @@ impl Wire {
                     break;
                 }
                 Item::Nothing => {}
-                Item::Text(text) => words.push(Word::Text(text.into_owned())),
-                Item::Binary(_) => return Err("a binary message in a session of text".to_owned()),
+                Item::Text(text) if self.encoding.frame_opcode() == Opcode::Text => {
+                    words.push(Word::Message(text.into_owned().into_bytes()));
+                }
+                Item::Binary(bytes) if self.encoding.frame_opcode() == Opcode::Binary => {
+                    words.push(Word::Message(bytes.into_owned()));
+                }
+                Item::Text(_) | Item::Binary(_) => {
+                    return Err("a message of a kind that the session's encoding has not".to_owned());
+                }
                 Item::Ping(payload) => words.push(Word::Ping(payload.to_vec())),
                 Item::Pong(payload) => words.push(Word::Pong(payload.to_vec())),
                 Item::Close { code, .. } => words.push(Word::Close(code)),
@@ -257,7 +272,7 @@ impl Wire {
             host: HOST,
             path: "/connection/websocket",
             key: self.key,
-            subprotocol: Some("centrifuge-json"),
+            subprotocol: Some(self.encoding.subprotocol()),
             origin: None,
         }
     }

@@ -1,11 +1,11 @@
 //! The encodings of the client protocol, as one value per connection. All that differs between them is behind this type.
 //!
 //! A *message* here is one command, reply or push as its encode function wrote it. A WebSocket message carries one or more of
-//! them with [`Encoding::separator`] between; its payload is never altered otherwise, so encoded messages can be shared.
+//! them with [`Encoding::separator`] between (in Protobuf each brings its length along); its payload is never altered otherwise, so encoded messages can be shared.
 
 use super::{
     command::{BadRequest, Command},
-    json,
+    json, protobuf,
     received::{Garbled, Received},
     reply::{Push, Reply},
 };
@@ -17,11 +17,13 @@ pub enum Encoding {
     /// One JSON document per line, in text messages.
     #[default]
     Json,
+    /// Messages behind their lengths, in binary messages.
+    Protobuf,
 }
 
 impl Encoding {
     /// Every encoding, for tables indexed by [`Encoding::index`].
-    pub const ALL: [Self; 1] = [Self::Json];
+    pub const ALL: [Self; 2] = [Self::Json, Self::Protobuf];
 
     /// Dense index, for "encoded once per encoding".
     pub const fn index(self) -> usize {
@@ -37,6 +39,7 @@ impl Encoding {
     pub const fn subprotocol(self) -> &'static str {
         match self {
             Self::Json => "centrifuge-json",
+            Self::Protobuf => "centrifuge-protobuf",
         }
     }
 
@@ -44,6 +47,7 @@ impl Encoding {
     pub const fn frame_opcode(self) -> Opcode {
         match self {
             Self::Json => Opcode::Text,
+            Self::Protobuf => Opcode::Binary,
         }
     }
 
@@ -52,6 +56,7 @@ impl Encoding {
     pub const fn separator(self) -> &'static [u8] {
         match self {
             Self::Json => b"\n",
+            Self::Protobuf => b"",
         }
     }
 
@@ -59,13 +64,15 @@ impl Encoding {
     pub const fn ping(self) -> &'static [u8] {
         match self {
             Self::Json => b"{}",
+            Self::Protobuf => &[0],
         }
     }
 
     /// The commands of one WebSocket message, in order. After an error there are no more.
     pub fn commands(self, message: &[u8]) -> Commands<'_> {
         match self {
-            Self::Json => Commands(json::Commands::new(message)),
+            Self::Json => Commands(Reader::Json(json::Commands::new(message))),
+            Self::Protobuf => Commands(Reader::Protobuf(protobuf::Commands::new(message))),
         }
     }
 
@@ -73,6 +80,7 @@ impl Encoding {
     pub fn reply(self, id: u32, reply: &Reply<'_>, out: &mut Vec<u8>) {
         match self {
             Self::Json => json::reply(id, reply, out),
+            Self::Protobuf => protobuf::reply(id, reply, out),
         }
     }
 
@@ -80,6 +88,7 @@ impl Encoding {
     pub fn push(self, channel: &str, push: &Push<'_>, out: &mut Vec<u8>) {
         match self {
             Self::Json => json::push(channel, push, out),
+            Self::Protobuf => protobuf::push(channel, push, out),
         }
     }
 
@@ -87,6 +96,7 @@ impl Encoding {
     pub fn push_by_number(self, number: u32, push: &Push<'_>, out: &mut Vec<u8>) {
         match self {
             Self::Json => json::push_by_number(number, push, out),
+            Self::Protobuf => protobuf::push_by_number(number, push, out),
         }
     }
 
@@ -94,20 +104,40 @@ impl Encoding {
     pub fn command(self, command: &Command<'_>, out: &mut Vec<u8>) {
         match self {
             Self::Json => json::command(command, out),
+            Self::Protobuf => protobuf::command(command, out),
         }
     }
 
     /// What a server said in one WebSocket message, in order (client side). After an error there is no more.
     pub fn received(self, message: &[u8]) -> Messages<'_> {
         match self {
-            Self::Json => Messages(json::Messages::new(message)),
+            Self::Json => Messages(Reader::Json(json::Messages::new(message))),
+            Self::Protobuf => Messages(Reader::Protobuf(protobuf::Messages::new(message))),
+        }
+    }
+}
+
+/// One reader per encoding.
+#[derive(Clone, Debug)]
+enum Reader<J, P> {
+    Json(J),
+    Protobuf(P),
+}
+
+impl<T, J: Iterator<Item = T>, P: Iterator<Item = T>> Iterator for Reader<J, P> {
+    type Item = T;
+
+    fn next(&mut self) -> Option<T> {
+        match self {
+            Self::Json(reader) => reader.next(),
+            Self::Protobuf(reader) => reader.next(),
         }
     }
 }
 
 /// The commands of one WebSocket message.
 #[derive(Clone, Debug)]
-pub struct Commands<'a>(json::Commands<'a>);
+pub struct Commands<'a>(Reader<json::Commands<'a>, protobuf::Commands<'a>>);
 
 impl<'a> Iterator for Commands<'a> {
     type Item = Result<Command<'a>, BadRequest>;
@@ -119,7 +149,7 @@ impl<'a> Iterator for Commands<'a> {
 
 /// A server's messages of one WebSocket message.
 #[derive(Clone, Debug)]
-pub struct Messages<'a>(json::Messages<'a>);
+pub struct Messages<'a>(Reader<json::Messages<'a>, protobuf::Messages<'a>>);
 
 impl<'a> Iterator for Messages<'a> {
     type Item = Result<Received<'a>, Garbled>;

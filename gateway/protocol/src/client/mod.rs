@@ -13,3 +13,7 @@ pub mod rights;
 pub mod token;
 
 mod json;
+mod protobuf;
+
+#[cfg(test)]
+mod tests;

@@ -43,6 +43,8 @@ pub struct Channel {
     waiting: u32,
     /// Number of the last event; wraps.
     newest: u32,
+    /// Subscribers of each encoding.
+    readers: [u32; Encoding::ALL.len()],
     job: Option<Box<Job>>,
 }
 
@@ -57,7 +59,7 @@ pub enum Event {
     Insufficient,
 }
 
-/// One message, encoded once for each encoding in use.
+/// One message, encoded once for each encoding that [`Channel::encodings`] names.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Frames(pub [Option<Rc<[u8]>>; Encoding::ALL.len()]);
 
@@ -82,7 +84,7 @@ pub struct Hub {
 
 #[derive(Clone, Copy, Debug)]
 struct Subscriber {
-    /// Connection index; the top bit says that join and leave are wanted.
+    /// Connection index below the bits of [`WANTS_PRESENCE`] and [`ENCODING`].
     connection: u32,
     /// Number of the last event handed over.
     seen: u32,
@@ -101,7 +103,14 @@ struct Job {
     lap: u32,
 }
 
+/// Join and leave are wanted.
 const WANTS_PRESENCE: u32 = 1 << 31;
+/// What the subscriber reads.
+const ENCODING: u32 = 0b111 << ENCODING_SHIFT;
+const ENCODING_SHIFT: u32 = 28;
+const INDEX: u32 = !(WANTS_PRESENCE | ENCODING);
+
+const _: () = assert!(Encoding::ALL.len() <= (ENCODING >> ENCODING_SHIFT) as usize + 1);
 
 impl Place {
     const WAITING: u32 = 1 << 31;
@@ -155,6 +164,7 @@ impl Hub {
                 subscribers: Vec::new(),
                 waiting: 0,
                 newest: 0,
+                readers: <_>::default(),
                 job: None,
             }) as u32;
             self.names.insert(name, id);
@@ -171,17 +181,25 @@ impl Hub {
     }
 
     /// A reservation becomes a subscription: the subscriber gets every event after the last one published so far.
-    pub fn subscribe(&mut self, channel: u32, connection: u32, wants_presence: bool) -> Place {
-        debug_assert!(connection & WANTS_PRESENCE == 0, "connection indices have 31 bits");
+    pub fn subscribe(
+        &mut self,
+        channel: u32,
+        connection: u32,
+        encoding: Encoding,
+        wants_presence: bool,
+    ) -> Place {
+        debug_assert!(connection & !INDEX == 0, "connection indices have 28 bits");
         let entry = &mut self.channels[channel as usize];
         debug_assert!(entry.waiting > 0, "a subscription begins as a reservation");
         entry.waiting -= 1;
         let position = entry.subscribers.len() as u32;
-        let flag = if wants_presence { WANTS_PRESENCE } else { 0 };
+        let presence = if wants_presence { WANTS_PRESENCE } else { 0 };
+        let flags = presence | (encoding.index() as u32) << ENCODING_SHIFT;
+        entry.readers[encoding.index()] += 1;
         if entry.subscribers.capacity() == 0 {
             entry.subscribers.reserve_exact(1);
         }
-        entry.subscribers.push(Subscriber { connection: connection | flag, seen: entry.newest });
+        entry.subscribers.push(Subscriber { connection: connection | flags, seen: entry.newest });
         entry.widen();
         entry.check();
         self.subscriptions += 1;
@@ -193,9 +211,11 @@ impl Hub {
         debug_assert!(place.is_active());
         let Place { channel, position } = place;
         let entry = &mut self.channels[channel as usize];
+        let encoding = entry.subscribers[position as usize].connection & ENCODING;
+        entry.readers[(encoding >> ENCODING_SHIFT) as usize] -= 1;
         let mut hole = position;
         let mut tell = |entry: &Channel, position: u32| {
-            let connection = entry.subscribers[position as usize].connection & !WANTS_PRESENCE;
+            let connection = entry.subscribers[position as usize].connection & INDEX;
             moved(Moved { connection, place: Place { channel, position } });
         };
         let walked = entry.job.as_ref().map_or(0, |job| job.cursor);
@@ -293,7 +313,7 @@ impl Hub {
     /// Connection index of the subscriber at a position of a channel's list.
     pub fn subscriber(&self, channel: u32, position: u32) -> Option<u32> {
         let entry = self.channels.get(channel as usize)?;
-        entry.subscribers.get(position as usize).map(|s| s.connection & !WANTS_PRESENCE)
+        entry.subscribers.get(position as usize).map(|s| s.connection & INDEX)
     }
 
     /// Subscriptions held.
@@ -327,6 +347,12 @@ impl Channel {
     /// Subscribers now.
     pub fn subscribers(&self) -> usize {
         self.subscribers.len()
+    }
+
+    /// Encodings that some subscriber reads: what an event is encoded in.
+    pub fn encodings(&self) -> impl Iterator<Item = Encoding> + use<> {
+        let readers = self.readers;
+        Encoding::ALL.into_iter().filter(move |encoding| readers[encoding.index()] > 0)
     }
 
     /// The relay sends the channel's publications from this position on.
@@ -369,7 +395,7 @@ impl Channel {
         let (mut visited, mut freed) = (0, 0);
         while visited < visits && job.left > 0 {
             let subscriber = &mut self.subscribers[job.cursor as usize];
-            let connection = subscriber.connection & !WANTS_PRESENCE;
+            let connection = subscriber.connection & INDEX;
             while subscriber.seen != self.newest {
                 subscriber.seen = subscriber.seen.wrapping_add(1);
                 let index = subscriber.seen.wrapping_sub(job.first) as usize;
@@ -395,6 +421,7 @@ impl Channel {
     }
 
     fn check(&self) {
+        debug_assert_eq!(self.readers.iter().sum::<u32>() as usize, self.subscribers.len());
         let Some(job) = &self.job else { return };
         debug_assert!(job.left as usize <= self.subscribers.len());
         debug_assert!((job.cursor as usize) < self.subscribers.len());

@@ -7,14 +7,21 @@ use proptest::prelude::*;
 
 use super::*;
 
-fn frames(number: u32) -> Frames {
+fn frames(channel: &Channel, number: u32) -> Frames {
     let mut frames = Frames::default();
-    frames.0[0] = Some(Rc::from(&number.to_le_bytes()[..]));
+    for encoding in channel.encodings() {
+        frames.0[encoding.index()] = Some(Rc::from(&number.to_le_bytes()[..]));
+    }
     frames
 }
 
-fn number(frames: &Frames) -> u32 {
-    u32::from_le_bytes(frames.0[0].as_ref().unwrap()[..].try_into().unwrap())
+/// What the connection is handed.
+fn number(connection: u32, frames: &Frames) -> u32 {
+    u32::from_le_bytes(frames.get(reads(connection)).unwrap()[..].try_into().unwrap())
+}
+
+fn reads(connection: u32) -> Encoding {
+    Encoding::ALL[connection as usize % Encoding::ALL.len()]
 }
 
 #[derive(Clone, Debug)]
@@ -51,7 +58,7 @@ impl World {
                 let connection = connection as u32;
                 if !self.places.contains_key(&connection) {
                     self.hub.reserve("news");
-                    let place = self.hub.subscribe(self.channel, connection, presence);
+                    let place = self.hub.subscribe(self.channel, connection, reads(connection), presence);
                     self.places.insert(connection, place);
                     self.presence.insert(connection, presence);
                     self.owed.insert(connection, VecDeque::new());
@@ -69,7 +76,7 @@ impl World {
             }
             Step::Publish(presence) => {
                 self.published += 1;
-                let frames = frames(self.published);
+                let frames = frames(self.hub.channel(self.channel), self.published);
                 let event = if presence { Event::Presence(frames) } else { Event::Publication(frames) };
                 self.hub.publish(self.channel, event);
                 for (connection, owed) in &mut self.owed {
@@ -89,7 +96,7 @@ impl World {
                 panic!("nobody lost anything")
             };
             let expected = owed.get_mut(&connection).expect("only subscribers are visited").pop_front();
-            assert_eq!(expected, Some(number(frames)));
+            assert_eq!(expected, Some(number(connection, frames)));
         });
     }
 }
@@ -120,18 +127,20 @@ fn events_that_arrive_on_the_way_join_the_same_visit() {
     hub.release(channel);
     for connection in 0..8 {
         let channel = hub.reserve("news");
-        hub.subscribe(channel, connection, false);
+        hub.subscribe(channel, connection, reads(connection), false);
     }
     let channel = hub.find("news").unwrap();
-    hub.publish(channel, Event::Publication(frames(1)));
+    let event = Event::Publication(frames(hub.channel(channel), 1));
+    hub.publish(channel, event);
     let mut visits: Vec<(u32, u32)> = Vec::new();
     let mut record = |c: u32, _: u32, e: &Event| {
         if let Event::Publication(f) = e {
-            visits.push((c, number(f)));
+            visits.push((c, number(c, f)));
         }
     };
     hub.run(3, 64, &mut record);
-    hub.publish(channel, Event::Publication(frames(2)));
+    let event = Event::Publication(frames(hub.channel(channel), 2));
+    hub.publish(channel, event);
     assert!(!hub.run(100, 64, &mut record), "eight more visits finish both");
     assert_eq!(visits[3..5], [(3, 1), (3, 2)]);
     assert_eq!(visits.len(), 16);
@@ -141,8 +150,9 @@ fn events_that_arrive_on_the_way_join_the_same_visit() {
 fn a_channel_goes_with_its_last_subscriber() {
     let mut hub = Hub::default();
     let channel = hub.reserve("news");
-    let place = hub.subscribe(channel, 1, false);
-    hub.publish(channel, Event::Publication(frames(1)));
+    let place = hub.subscribe(channel, 1, reads(1), false);
+    let event = Event::Publication(frames(hub.channel(channel), 1));
+    hub.publish(channel, event);
     assert!(hub.unsubscribe(place, |_| panic!("nobody else is there")));
     assert_eq!((hub.find("news"), hub.channels(), hub.bytes()), (None, 0, 0));
     assert!(!hub.run(10, 10, |_, _, _| panic!("nobody is there")));
@@ -154,13 +164,36 @@ fn jobs_share_the_budget() {
     for name in ["large", "small"] {
         for connection in 0..if name == "large" { 1000 } else { 2 } {
             let channel = hub.reserve(name);
-            hub.subscribe(channel, connection, false);
+            hub.subscribe(channel, connection, reads(connection), false);
         }
     }
     let (large, small) = (hub.find("large").unwrap(), hub.find("small").unwrap());
-    hub.publish(large, Event::Publication(frames(1)));
-    hub.publish(small, Event::Publication(frames(2)));
+    for channel in [large, small] {
+        let event = Event::Publication(frames(hub.channel(channel), channel));
+        hub.publish(channel, event);
+    }
     let mut seen_small = 0;
     hub.run(100, 50, |_, channel, _| seen_small += u32::from(channel == small));
     assert_eq!(seen_small, 2);
+}
+
+#[test]
+fn a_channel_knows_what_its_subscribers_read() {
+    let mut hub = Hub::default();
+    let channel = hub.reserve("news");
+    let read = |hub: &Hub| hub.channel(channel).encodings().collect::<Vec<_>>();
+    assert_eq!(read(&hub), []);
+    let mut places = HashMap::new();
+    for (connection, encoding) in [(1, Encoding::Protobuf), (2, Encoding::Json), (3, Encoding::Protobuf)] {
+        hub.reserve("news");
+        places.insert(connection, hub.subscribe(channel, connection, encoding, true));
+    }
+    assert_eq!(read(&hub), Encoding::ALL);
+    for (connection, left) in [(2, vec![Encoding::Protobuf]), (1, vec![Encoding::Protobuf]), (3, vec![])] {
+        let place = places.remove(&connection).unwrap();
+        hub.unsubscribe(place, |moved| {
+            places.insert(moved.connection, moved.place);
+        });
+        assert_eq!(read(&hub), left);
+    }
 }

@@ -9,7 +9,7 @@ use wire::{
 
 use super::Shard;
 use crate::{
-    client::{encoding::Encoding, reply::Push},
+    client::reply::Push,
     connection::{Identity, Phase},
     hub::{Event, Frames, Place},
     limits::{FANOUT_VISITS_PER_JOB, FANOUT_VISITS_PER_TURN},
@@ -81,7 +81,7 @@ impl Shard {
         }
         entry.offset = publication.offset.max(entry.offset);
         if entry.subscribers() > 0 {
-            let frames = self.encode(channel, &Push::Publication(publication));
+            let frames = self.encode(known, channel, &Push::Publication(publication));
             self.hub.publish(known, Event::Publication(frames));
         }
     }
@@ -89,7 +89,7 @@ impl Shard {
     pub(super) fn presence_event(&mut self, channel: &str, push: &Push<'_>) {
         let Some(known) = self.hub.find(channel) else { return };
         if self.hub.channel(known).subscribers() > 0 {
-            let frames = self.encode(channel, push);
+            let frames = self.encode(known, channel, push);
             self.hub.publish(known, Event::Presence(frames));
         }
     }
@@ -130,9 +130,10 @@ impl Shard {
         self.check_backlog(now, index);
     }
 
-    fn encode(&mut self, channel: &str, push: &Push<'_>) -> Frames {
+    /// Once for each encoding that a subscriber here reads.
+    fn encode(&mut self, known: u32, channel: &str, push: &Push<'_>) -> Frames {
         let mut frames = Frames::default();
-        for encoding in Encoding::ALL {
+        for encoding in self.hub.channel(known).encodings() {
             self.message.clear();
             encoding.push(channel, push, &mut self.message);
             self.scratch.clear();

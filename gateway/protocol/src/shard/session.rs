@@ -318,7 +318,8 @@ impl Shard {
 
     /// A reservation becomes a subscription, and the relay learns who has entered.
     pub(super) fn join(&mut self, index: usize, channel: u32, wish: Wish) {
-        let place = self.hub.subscribe(channel, index as u32, wish.joins);
+        let encoding = self.connections[index].encoding;
+        let place = self.hub.subscribe(channel, index as u32, encoding, wish.joins);
         self.connections[index].places.remove(channel);
         self.connections[index].places.insert(place);
         self.tell_entered(index, channel);

@@ -11,6 +11,8 @@ use wire::{
 use super::*;
 use crate::ws::{Item, Opcode, Role, masked_frame};
 
+mod encodings;
+
 struct World {
     shard: Shard,
     now: Now,
@@ -64,11 +66,15 @@ impl World {
 
     /// A connection that has done its upgrade.
     fn open(&mut self) -> usize {
+        self.open_at("/connection/websocket")
+    }
+
+    fn open_at(&mut self, target: &str) -> usize {
         self.handle += 1;
         let peer = "192.0.2.1:1000".parse().unwrap();
         let token = self.shard.accept(self.now, self.handle, peer, 0).unwrap();
         let index = self.shard.find(token).unwrap();
-        let mut request = b"GET /connection/websocket HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n".to_vec();
+        let mut request = format!("GET {target} HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n").into_bytes();
         self.shard.receive(self.now, index, &mut request);
         assert!(self.sent(index).starts_with(b"HTTP/1.1 101"));
         index

@@ -85,10 +85,12 @@ const ACCEPT_BYTES: usize = 28;
 pub const PATH: &str = "/connection/websocket";
 /// JSON: text messages.
 pub const JSON: Encoding = Encoding { subprotocol: "centrifuge-json", format: "json", id: 0 };
+/// Protobuf: binary messages.
+pub const PROTOBUF: Encoding = Encoding { subprotocol: "centrifuge-protobuf", format: "protobuf", id: 1 };
 
 impl Default for Rules {
     fn default() -> Self {
-        Self { path: PATH.to_owned(), origins: Vec::new(), encodings: vec![JSON] }
+        Self { path: PATH.to_owned(), origins: Vec::new(), encodings: vec![JSON, PROTOBUF] }
     }
 }
 

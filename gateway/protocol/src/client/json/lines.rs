@@ -1,4 +1,6 @@
-//! Splits a message into documents and bounds their nesting.
+//! Splits a message into documents, bounds their nesting, and tells JSON from other bytes.
+
+use serde::de::IgnoredAny;
 
 use crate::client::limits::JSON_DEPTH_MAX;
 
@@ -27,6 +29,12 @@ impl<'a> Iterator for Lines<'a> {
         }
         None
     }
+}
+
+/// Whether these bytes are one JSON value that is not nested too deeply: what may stand in a document as it is.
+pub(super) fn is_json(bytes: &[u8]) -> bool {
+    std::str::from_utf8(bytes)
+        .is_ok_and(|text| !deep(text) && serde_json::from_str::<IgnoredAny>(text).is_ok())
 }
 
 /// Whether more brackets are open at once than [`JSON_DEPTH_MAX`]. Exact for valid JSON.

@@ -29,7 +29,7 @@ pub(in crate::client) fn reply(id: u32, reply: &Reply<'_>, out: &mut Vec<u8>) {
                 o.text(key!("epoch"), epoch);
                 o.number(key!("offset"), *offset);
             }),
-            Reply::Rpc { data } => o.object(key!("rpc"), |o| o.raw(key!("data"), data)),
+            Reply::Rpc { data } => o.object(key!("rpc"), |o| o.payload(key!("data"), data)),
             Reply::Refresh { client, version, expiry } => o.object(key!("refresh"), |o| {
                 o.client(key!("client"), *client);
                 o.text(key!("version"), version);
@@ -81,7 +81,7 @@ fn write_push(o: &mut Object<'_>, push: &Push<'_>) {
         Push::Subscribe(subscribed) => {
             o.object(key!("subscribe"), |o| write_subscribed(o, subscribed));
         }
-        Push::Message { data } => o.object(key!("message"), |o| o.raw(key!("data"), data)),
+        Push::Message { data } => o.object(key!("message"), |o| o.payload(key!("data"), data)),
         Push::Refresh(expiry) => o.object(key!("refresh"), |o| write_expiry(o, *expiry)),
     }
 }
@@ -90,7 +90,7 @@ fn write_connected(o: &mut Object<'_>, connected: &Connected<'_>) {
     o.client(key!("client"), connected.client);
     o.text(key!("version"), connected.version);
     write_expiry(o, connected.expiry);
-    o.raw(key!("data"), connected.data);
+    o.payload(key!("data"), connected.data);
     if !connected.subs.is_empty() {
         o.object(key!("subs"), |o| {
             for (channel, subscribed) in connected.subs {
@@ -117,7 +117,7 @@ fn write_subscribed(o: &mut Object<'_>, subscribed: &Subscribed<'_>) {
     o.flag(key!("recovered"), subscribed.recovered);
     o.number(key!("offset"), subscribed.offset);
     o.flag(key!("positioned"), subscribed.positioned);
-    o.raw(key!("data"), subscribed.data);
+    o.payload(key!("data"), subscribed.data);
     o.flag(key!("was_recovering"), subscribed.was_recovering);
     o.flag(key!("delta"), subscribed.delta);
     o.number(key!("id"), subscribed.number.into());
@@ -135,14 +135,17 @@ fn write_presence(o: &mut Object<'_>, members: &[ClientInfo<'_>]) {
 }
 
 fn write_publication(o: &mut Object<'_>, publication: &Publication<'_>) {
-    o.raw(key!("data"), publication.data);
+    o.payload(key!("data"), publication.data);
     write_about(o, publication);
 }
 
 /// Payload or patch in a string. A patch that is not text (of a payload that is none) cannot be: then the payload is given whole.
 fn write_delta(o: &mut Object<'_>, publication: &Publication<'_>, patch: Option<&[u8]>) {
     let patch = patch.filter(|patch| std::str::from_utf8(patch).is_ok());
-    o.quoted(key!("data"), patch.unwrap_or(publication.data));
+    match patch {
+        Some(patch) => o.quoted(key!("data"), patch),
+        None => o.quoted_payload(key!("data"), publication.data),
+    }
     write_about(o, publication);
     o.flag(key!("delta"), patch.is_some());
 }
@@ -161,8 +164,8 @@ fn write_about(o: &mut Object<'_>, publication: &Publication<'_>) {
 fn write_info(o: &mut Object<'_>, info: &ClientInfo<'_>) {
     o.text_always(key!("user"), info.user);
     o.client(key!("client"), info.client);
-    o.raw(key!("conn_info"), info.conn_info);
-    o.raw(key!("chan_info"), info.chan_info);
+    o.payload(key!("conn_info"), info.conn_info);
+    o.payload(key!("chan_info"), info.chan_info);
 }
 
 fn write_expiry(o: &mut Object<'_>, expiry: Expiry) {

@@ -1,6 +1,9 @@
 //! Writes JSON straight into a buffer. What is empty, zero or false is left out unless said otherwise.
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use wire::ClientId;
+
+use super::lines::is_json;
 
 /// A member name as it stands in a document, colon included.
 macro_rules! key {
@@ -38,7 +41,7 @@ impl Object<'_> {
     /// A member whose name is a session's id.
     pub(super) fn client_entry(&mut self, client: ClientId, write: impl FnOnce(&mut Object<'_>)) {
         self.out.push(b'"');
-        uuid(self.out, client);
+        self.out.extend_from_slice(&client.text());
         self.object("\":", write);
     }
 
@@ -77,7 +80,7 @@ impl Object<'_> {
     pub(super) fn client(&mut self, key: &str, client: ClientId) {
         self.name(key);
         self.out.push(b'"');
-        uuid(self.out, client);
+        self.out.extend_from_slice(&client.text());
         self.out.extend_from_slice(b"\",");
     }
 
@@ -94,6 +97,24 @@ impl Object<'_> {
             self.out.extend_from_slice(json);
         }
         self.out.push(b',');
+    }
+
+    /// What somebody published, who may not have written JSON: then it goes into a string as base64 (RFC 4648 §4).
+    pub(super) fn payload(&mut self, key: &str, bytes: &[u8]) {
+        if bytes.is_empty() || is_json(bytes) {
+            self.raw(key, bytes);
+        } else {
+            self.text_always(key, &STANDARD.encode(bytes));
+        }
+    }
+
+    /// The same document in a string: what is not JSON is a string in it.
+    pub(super) fn quoted_payload(&mut self, key: &str, bytes: &[u8]) {
+        if bytes.is_empty() || is_json(bytes) {
+            self.quoted(key, bytes);
+        } else {
+            self.text_always(key, &format!("\"{}\"", STANDARD.encode(bytes)));
+        }
     }
 
     /// A value that is not JSON, in a string: at best UTF-8.
@@ -161,15 +182,6 @@ fn string(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
 }
 
-fn uuid(out: &mut Vec<u8>, client: ClientId) {
-    for (i, byte) in client.0.into_iter().enumerate() {
-        if matches!(i, 4 | 6 | 8 | 10) {
-            out.push(b'-');
-        }
-        hex(out, byte);
-    }
-}
-
 fn hex(out: &mut Vec<u8>, byte: u8) {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     out.extend_from_slice(&[DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 0xf)]]);
@@ -222,15 +234,24 @@ mod tests {
     }
 
     #[test]
-    fn ids_are_written_as_they_print() {
-        let id = ClientId::from_random(*b"0123456789abcdef");
-        assert_eq!(written(|out| uuid(out, id)), id.to_string());
-    }
-
-    #[test]
     fn raw_values_lose_their_newlines_and_nothing_else() {
         let json = written(|out| document(out, |o| o.raw(key!("d"), b"{\n \"a\" : \"b\\n\"\r\n}")));
         assert_eq!(json, "{\"d\":{ \"a\" : \"b\\n\"\r}}");
+    }
+
+    #[test]
+    fn payloads_that_are_not_json_go_as_base64() {
+        let too_deep = "[".repeat(200) + &"]".repeat(200);
+        for bytes in [&b"\x00\x01"[..], b"{\"a\":}", b"{}{}", b"\"\xff\"", b"nul", b" ", too_deep.as_bytes()]
+        {
+            let json = written(|out| document(out, |o| o.payload(key!("d"), bytes)));
+            assert_eq!(json, format!(r#"{{"d":"{}"}}"#, STANDARD.encode(bytes)));
+        }
+        for text in ["null", "1e999", " {\"a\":[\"\\ud800\"]} ", "\"\""] {
+            let json = written(|out| document(out, |o| o.payload(key!("d"), text.as_bytes())));
+            assert_eq!(json, format!(r#"{{"d":{text}}}"#));
+        }
+        assert_eq!(written(|out| document(out, |o| o.payload(key!("d"), b""))), "{}");
     }
 
     #[test]

@@ -2,8 +2,6 @@
 
 use super::*;
 
-const PROTOBUF: Encoding = Encoding { subprotocol: "centrifuge-protobuf", format: "protobuf", id: 1 };
-
 #[test]
 fn the_example_of_rfc_6455_gets_its_answer() {
     assert_eq!(
@@ -94,7 +92,7 @@ fn a_known_subprotocol_is_answered_by_the_servers_preference() {
 
 #[test]
 fn an_unknown_subprotocol_is_let_in_without_one_so_that_it_can_be_told() {
-    for line in ["Sec-WebSocket-Protocol: centrifuge-protobuf", "Sec-WebSocket-Protocol: Centrifuge-JSON"] {
+    for line in ["Sec-WebSocket-Protocol: centrifuge-xml", "Sec-WebSocket-Protocol: Centrifuge-JSON"] {
         let upgrade = Try::new().with(line).upgrade();
         assert_eq!(upgrade.asked, Asked::Unknown);
         assert!(!answer(&upgrade).contains("Sec-WebSocket-Protocol"));

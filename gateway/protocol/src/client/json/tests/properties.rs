@@ -1,23 +1,18 @@
 //! What holds for any command, reply and bytes.
 
-use std::borrow::Cow;
-
-use proptest::{collection::vec, option, prelude::*};
+use proptest::{collection::vec, prelude::*};
 use wire::{
     ClientId,
     link::{ClientInfo, Publication},
 };
 
 use crate::client::{
-    command::{Command, Connect, History, Publish, Request, Resume, Rpc, Since, SubRefresh, Subscribe},
+    command::{Command, Request},
     encoding::Encoding,
     received::{Answer, Event, Received},
     reply::{Push, Reply, Subscribed},
+    tests,
 };
-
-fn text() -> impl Strategy<Value = Cow<'static, str>> {
-    any::<String>().prop_map(Cow::Owned)
-}
 
 /// JSON as a publisher may write it: compact, or over several lines.
 fn json() -> impl Strategy<Value = &'static [u8]> {
@@ -43,65 +38,12 @@ fn payload() -> impl Strategy<Value = &'static [u8]> {
     prop_oneof![Just(&b""[..]), json()]
 }
 
+fn request() -> impl Strategy<Value = Request<'static>> {
+    tests::request(|| payload().boxed())
+}
+
 fn compact(json: &[u8]) -> serde_json::Value {
     serde_json::from_slice(json).unwrap()
-}
-
-fn subscribe() -> impl Strategy<Value = Request<'static>> {
-    let flags = any::<(bool, bool, bool, bool)>();
-    (text(), text(), text(), any::<u64>(), payload(), flags, text(), any::<i64>(), any::<i32>()).prop_map(
-        |(channel, token, epoch, offset, data, flags, delta, flag, kind)| {
-            let (recover, positioned, recoverable, join_leave) = flags;
-            let filter: &[u8] = if recover { b"{\"op\":\"\"}" } else { b"" };
-            Request::Subscribe(Subscribe {
-                channel,
-                token,
-                recover,
-                epoch,
-                offset,
-                data,
-                positioned,
-                recoverable,
-                join_leave,
-                delta,
-                filter,
-                flag,
-                kind,
-            })
-        },
-    )
-}
-
-fn connect() -> impl Strategy<Value = Request<'static>> {
-    let resume = (text(), any::<bool>(), any::<u64>(), text())
-        .prop_map(|(channel, recover, offset, epoch)| Resume { channel, recover, offset, epoch });
-    (text(), payload(), text(), text(), vec(resume, 0..4)).prop_map(|(token, data, name, version, subs)| {
-        Request::Connect(Connect { token, data, name, version, subs })
-    })
-}
-
-fn history() -> impl Strategy<Value = Request<'static>> {
-    let since = (any::<u64>(), text()).prop_map(|(offset, epoch)| Since { offset, epoch });
-    (text(), any::<i32>(), option::of(since), any::<bool>()).prop_map(|(channel, limit, since, reverse)| {
-        Request::History(History { channel, limit, since, reverse })
-    })
-}
-
-fn request() -> impl Strategy<Value = Request<'static>> {
-    prop_oneof![
-        connect(),
-        Just(Request::Ping),
-        subscribe(),
-        text().prop_map(|channel| Request::Unsubscribe { channel }),
-        (text(), payload()).prop_map(|(channel, data)| Request::Publish(Publish { channel, data })),
-        text().prop_map(|channel| Request::Presence { channel }),
-        text().prop_map(|channel| Request::PresenceStats { channel }),
-        history(),
-        (text(), payload()).prop_map(|(method, data)| Request::Rpc(Rpc { method, data })),
-        payload().prop_map(|data| Request::Send { data }),
-        text().prop_map(|token| Request::Refresh { token }),
-        (text(), text()).prop_map(|(channel, token)| Request::SubRefresh(SubRefresh { channel, token })),
-    ]
 }
 
 /// Payloads lose their newlines on the way; compare what they mean.
