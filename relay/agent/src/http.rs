@@ -1,4 +1,4 @@
-//! HTTP on the private address: metrics and health.
+//! HTTP on the private address: metrics, health, and the demo page where it is configured.
 
 use std::io;
 use std::pin::Pin;
@@ -15,18 +15,27 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
+use crate::demo::Demo;
 use crate::limits::HTTP_REQUESTS_MAX;
 use crate::log::log;
 use crate::report;
 use crate::state::Relay;
 
 /// Serves until `stop` says so, then finishes what is in progress.
-pub(crate) async fn serve(listener: TcpListener, relay: Arc<Relay>, mut stop: watch::Receiver<bool>) {
-    let routes = Router::new()
+pub(crate) async fn serve(
+    listener: TcpListener,
+    relay: Arc<Relay>,
+    demo: Option<Demo>,
+    mut stop: watch::Receiver<bool>,
+) {
+    let mut routes = Router::new()
         .route("/metrics", get(metrics))
         .route("/health", get(health))
         .route("/health/ready", get(ready))
         .with_state(relay);
+    if let Some(demo) = demo {
+        routes = routes.merge(demo.routes());
+    }
     let listener = Bounded { listener, connections: Arc::new(Semaphore::new(HTTP_REQUESTS_MAX)) };
     let stopped = async move {
         let _ = stop.wait_for(|stop| *stop).await;

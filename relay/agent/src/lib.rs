@@ -8,6 +8,7 @@ pub mod config;
 
 mod clock;
 mod counters;
+mod demo;
 mod files;
 mod http;
 mod jwks;

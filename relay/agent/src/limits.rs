@@ -31,6 +31,14 @@ pub(crate) const TICK: Duration = Duration::from_millis(100);
 pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// HTTP requests in progress at once.
 pub(crate) const HTTP_REQUESTS_MAX: usize = 64;
+/// The demo page's client library.
+pub(crate) const DEMO_LIBRARY_BYTES_MAX: u64 = 4 * 1024 * 1024;
+/// A request for a token of the demo page, and the name in it.
+pub(crate) const DEMO_REQUEST_BYTES_MAX: usize = 1024;
+/// See [`DEMO_REQUEST_BYTES_MAX`].
+pub(crate) const DEMO_NAME_BYTES_MAX: usize = 64;
+/// How long a token of the demo page is good; the page refreshes it.
+pub(crate) const DEMO_TOKEN_LIFE: Duration = Duration::from_secs(600);
 /// At the end, HTTP answers may take this long.
 pub(crate) const STOP_WITHIN: Duration = Duration::from_secs(5);
 

@@ -12,6 +12,7 @@ use tokio::{sync::watch, time};
 use wire::config::ConfigError;
 
 use crate::config::{self, Checked};
+use crate::demo::Demo;
 use crate::http;
 use crate::limits::{FILE_BYTES_MAX, STOP_WITHIN, TICK};
 use crate::link::{Socket, SocketError};
@@ -63,6 +64,7 @@ pub fn check_config(file: &Path) -> Result<String, StartError> {
     let checked = read(file)?;
     // A relay that is made and dropped has read every key and fitted every message.
     Relay::new(&checked, 0)?;
+    demo(&checked)?;
     Ok(format!(
         "{}: good; {} namespaces, {} certificates, link on {}, metrics on {}",
         file.display(),
@@ -112,12 +114,19 @@ async fn serve(file: &Path, checked: &Checked, relay: Arc<Relay>) -> Result<(), 
     let mut reload = handler(SignalKind::hangup())?;
     let (mut terminate, mut interrupt) =
         (handler(SignalKind::terminate())?, handler(SignalKind::interrupt())?);
+    let demo = demo(checked)?;
     let http = listen(checked.config.http.address).await?;
     let link = &checked.config.link;
     let socket = Socket::bind(&link.path, &link.allowed_uids)?;
     log!("link on {}, metrics on {}", link.path.display(), checked.config.http.address);
+    if demo.is_some() {
+        log!(
+            "demo page on http://{}/demo/: it gives everybody on this machine a token",
+            checked.config.http.address
+        );
+    }
     let (stop, stopped) = watch::channel(false);
-    let http = tokio::spawn(http::serve(http, Arc::clone(&relay), stopped));
+    let http = tokio::spawn(http::serve(http, Arc::clone(&relay), demo, stopped));
     tokio::select! {
         () = socket.serve(Arc::clone(&relay)) => {}
         () = ticks(&relay) => {}
@@ -130,6 +139,12 @@ async fn serve(file: &Path, checked: &Checked, relay: Arc<Relay>) -> Result<(), 
     let _ = time::timeout(STOP_WITHIN, http).await;
     log!("stopped");
     Ok(())
+}
+
+/// The demo page, where one is configured.
+fn demo(checked: &Checked) -> Result<Option<Demo>, StartError> {
+    let library = checked.config.demo.library.as_deref().unwrap_or_else(|| Path::new("demo.library"));
+    Demo::open(checked).map_err(|error| StartError::File(library.display().to_string(), error.to_string()))
 }
 
 async fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
@@ -164,6 +179,7 @@ async fn reloads(file: &Path, started: &Checked, relay: &Relay, signal: &mut Sig
                     ("[link]", checked.config.link != started.config.link),
                     ("[http]", checked.config.http != started.config.http),
                     ("[limits]", checked.config.limits != started.config.limits),
+                    ("[demo]", checked.config.demo != started.config.demo),
                 ];
                 for (table, _) in fixed.iter().filter(|(_, changed)| *changed) {
                     log!("{table} has changed: that takes effect at the next start");

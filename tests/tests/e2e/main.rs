@@ -4,6 +4,7 @@
 
 mod channels;
 mod config;
+mod demo;
 mod door;
 mod features;
 mod loss;

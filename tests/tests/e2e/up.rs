@@ -14,14 +14,14 @@ use tests::wait;
 const WITHIN: Duration = Duration::from_secs(30);
 
 /// A folder and two free ports of one run.
-struct Place {
-    folder: PathBuf,
+pub(crate) struct Place {
+    pub(crate) folder: PathBuf,
     port: u16,
-    metrics: u16,
+    pub(crate) metrics: u16,
 }
 
 impl Place {
-    fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str) -> Self {
         let folder = std::env::temp_dir().join(format!("headland-up-{}-{name}", std::process::id()));
         fs::create_dir_all(&folder).unwrap();
         let held = [(); 2].map(|()| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap());
@@ -29,7 +29,7 @@ impl Place {
         Self { folder, port, metrics }
     }
 
-    fn up(&self) -> Program {
+    pub(crate) fn up(&self) -> Program {
         let programs = programs().unwrap();
         let (port, metrics) = (self.port.to_string(), self.metrics.to_string());
         let folder = self.folder.display().to_string();
@@ -46,7 +46,7 @@ impl Drop for Place {
 }
 
 /// Waits until it says that it is up; what it says.
-fn ready(up: &mut Program) -> String {
+pub(crate) fn ready(up: &mut Program) -> String {
     wait::until("up", WITHIN, || {
         let said = up.log();
         (said.contains("await room.ready()") || up.check().is_err()).then_some(said)

@@ -21,6 +21,7 @@ const TOOLS: &[Tool] = &[
     Tool { package: "openssl", program: "openssl", probe: &["version"] },
     Tool { package: "nodejs", program: "node", probe: &["--version"] },
     Tool { package: "npm", program: "npm", probe: &["--version"] },
+    Tool { package: "chromium", program: "chromium", probe: &["--version"] },
     Tool { package: "python3-venv", program: "python3", probe: &["-c", "import ensurepip, venv"] },
 ];
 
@@ -33,6 +34,22 @@ pub(crate) fn clients() -> PathBuf {
 pub(crate) fn all(report: &mut Report) -> Result<bool> {
     components()?;
     Ok(debian(report)? && npm(report)? && pypi(report)?)
+}
+
+/// The browser build of npm `centrifuge`, installed if it has to be; `None`, with a line that says why, where that is not possible.
+pub(crate) fn library() -> Option<PathBuf> {
+    let file = clients().join("node/node_modules/centrifuge/dist/centrifuge.js");
+    let mut report = Report::default();
+    let mut install = || -> Result<bool> {
+        let there = fresh(&clients().join("node"), &NPM_PINS)? || tools(&mut report, &["nodejs", "npm"])?;
+        Ok(there && npm(&mut report)?)
+    };
+    match install() {
+        Ok(true) if file.exists() => return Some(file),
+        Ok(_) => eprintln!("npm could not install the client library: there will be no demo page"),
+        Err(error) => eprintln!("there will be no demo page: {error:#}"),
+    }
+    None
 }
 
 /// rustfmt and clippy come with the toolchain file; without network rustup cannot fetch them.
@@ -50,8 +67,15 @@ fn components() -> Result<()> {
 }
 
 fn debian(report: &mut Report) -> Result<bool> {
+    let all: Vec<&str> = TOOLS.iter().map(|tool| tool.package).collect();
+    tools(report, &all)
+}
+
+/// Installs those of these packages whose programs do not run.
+fn tools(report: &mut Report, packages: &[&str]) -> Result<bool> {
     let missing: Vec<&str> = TOOLS
         .iter()
+        .filter(|tool| packages.contains(&tool.package))
         .filter(|tool| !succeeds(Command::new(tool.program).args(tool.probe)))
         .map(|tool| tool.package)
         .collect();
@@ -81,7 +105,7 @@ fn debian(report: &mut Report) -> Result<bool> {
 
 fn npm(report: &mut Report) -> Result<bool> {
     let folder = clients().join("node");
-    let pins = ["package.json", "package-lock.json"];
+    let pins = NPM_PINS;
     if fresh(&folder, &pins)? {
         return Ok(true);
     }
@@ -147,6 +171,9 @@ fn wanted(pins: &[&str]) -> Result<Vec<u8>> {
     }
     Ok(text)
 }
+
+/// The pins of the folder for npm.
+const NPM_PINS: [&str; 2] = ["package.json", "package-lock.json"];
 
 /// The pins a folder was filled from are kept in it under this name.
 const STAMP: &str = ".pins";

@@ -12,8 +12,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
-use crate::paths;
 use crate::supervise::{End, Programs};
+use crate::{install, paths};
 
 /// How long a program may take until it answers.
 const READY_WITHIN: Duration = Duration::from_secs(20);
@@ -26,7 +26,7 @@ pub(crate) struct Args {
     /// Also listen without TLS (ws://), as behind a proxy of one's own.
     #[arg(long, value_name = "PORT")]
     plain: Option<u16>,
-    /// Port of the relay's metrics and health, on 127.0.0.1.
+    /// Port of the relay's metrics, health and demo page, on 127.0.0.1.
     #[arg(long, default_value_t = 9443)]
     metrics: u16,
     /// Address to listen on; 0.0.0.0 lets other machines in.
@@ -35,6 +35,12 @@ pub(crate) struct Args {
     /// Another name that clients call this machine by; goes into the certificate.
     #[arg(long, value_name = "NAME")]
     name: Vec<String>,
+    /// A page of yours that may connect from a browser, such as http://localhost:3000. The demo page always may.
+    #[arg(long, value_name = "ORIGIN")]
+    origin: Vec<String>,
+    /// No demo page: nothing is installed from npm.
+    #[arg(long)]
+    no_demo: bool,
     /// Take built programs from this folder instead of building them.
     #[arg(long, value_name = "FOLDER")]
     programs: Option<PathBuf>,
@@ -62,6 +68,13 @@ pub(crate) struct Addresses {
     pub(crate) metrics: SocketAddr,
 }
 
+impl Addresses {
+    /// Where clients connect to.
+    pub(crate) fn url(&self) -> String {
+        format!("wss://localhost:{}/connection/websocket", self.secure[0].port())
+    }
+}
+
 pub(crate) fn run(args: &Args) -> Result<bool> {
     let addresses = Addresses {
         secure: listen(args.bind, args.port, "--port")?,
@@ -76,8 +89,11 @@ pub(crate) fn run(args: &Args) -> Result<bool> {
     };
     let place = Place { folder: args.folder.clone().unwrap_or_else(|| paths::target().join("up")) };
     fs::create_dir_all(&place.folder).with_context(|| format!("making {}", place.folder.display()))?;
-    let token = prepare(&programs, &place, &addresses, &args.name)?;
-    serve(&programs, &place, &addresses, &token)
+    let library = if args.no_demo { None } else { install::library() };
+    let made = prepare(&programs, &place, &args.name)?;
+    config::write(&place, &addresses, &made.secret, library.as_deref(), &args.origin)?;
+    let hints = hints::text(&place, &addresses, &made.token, library.is_some());
+    serve(&programs, &place, &addresses, &hints)
 }
 
 fn build() -> Result<bool> {
@@ -96,8 +112,14 @@ fn build() -> Result<bool> {
     Ok(build.status()?.success())
 }
 
-/// Credentials and configuration files; returns a client's token.
-fn prepare(programs: &Path, place: &Place, addresses: &Addresses, names: &[String]) -> Result<String> {
+/// What tokens are signed with, and one of them.
+struct Made {
+    secret: String,
+    token: String,
+}
+
+/// Makes the credentials.
+fn prepare(programs: &Path, place: &Place, names: &[String]) -> Result<Made> {
     let mut credentials = std::process::Command::new(programs.join("dev-credentials"));
     credentials
         .arg(&place.folder)
@@ -109,17 +131,16 @@ fn prepare(programs: &Path, place: &Place, addresses: &Addresses, names: &[Strin
         serde_json::from_slice(&made.stdout).context("the development certificate was not made")?;
     let word =
         |name: &str| made[name].as_str().map(str::to_owned).context("dev-credentials said something else");
-    config::write(place, addresses, &word("secret")?)?;
-    word("token")
+    Ok(Made { secret: word("secret")?, token: word("token")? })
 }
 
-fn serve(programs: &Path, place: &Place, addresses: &Addresses, token: &str) -> Result<bool> {
+fn serve(programs: &Path, place: &Place, addresses: &Addresses, hints: &str) -> Result<bool> {
     let mut running = Programs::new()?;
     let outcome = start(&mut running, programs, place, addresses)?;
     let end = match outcome {
         Some(end) => end,
         None => {
-            println!("{}", hints::text(place, addresses, token));
+            println!("{hints}");
             running.wait()
         }
     };

@@ -29,6 +29,7 @@ impl Checked {
         http(&config, places, &mut problems);
         certificates(&config, places, &mut problems);
         bounds(&config, places, &mut problems);
+        super::demo::check(&config, places, &mut problems);
         let jwks = keys(&config, places, &mut problems);
         let default_namespace = config.channel.without_namespace.options("", config.channel.history_meta_ttl);
         namespace(&default_namespace, "channel.without_namespace", places, &mut problems);

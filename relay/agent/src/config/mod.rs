@@ -1,6 +1,7 @@
 //! The relay's configuration file: every key with its prose and default, and what it becomes.
 
 mod check;
+mod demo;
 mod namespace;
 mod secret;
 mod word;
@@ -16,6 +17,7 @@ use wire::config::{ConfigError, Loaded, load};
 use wire::config_table;
 
 pub use check::{Checked, private};
+pub(crate) use demo::connect_source;
 pub use namespace::{Namespace, WithoutNamespace};
 pub use secret::Secret;
 pub use word::{DeltaType, Format, Mode};
@@ -38,6 +40,8 @@ config_table! {
         tls: Tls = Tls::default(),
         /// Bounds on memory.
         limits: Bounds = Bounds::default(),
+        /// A chat page for development.
+        demo: Demo = Demo::default(),
     }
 }
 
@@ -157,6 +161,19 @@ config_table! {
     }
 }
 
+config_table! {
+    /// `[demo]`.
+    pub struct Demo {
+        /// Development only: the address that the page at http.address/demo/ connects to, "wss://localhost:8443/connection/websocket".
+        /// Whoever can open the page gets a token for any name, so http.address must be loopback. Unset, there is no page.
+        url: Option<String> = None,
+        /// The channel that the page opens first.
+        channel: String = "chat:lobby".to_owned(),
+        /// The client library: dist/centrifuge.js of the npm package `centrifuge`.
+        library: Option<PathBuf> = None,
+    }
+}
+
 /// Reads and checks a configuration. Reads no other file than those that keys name, and those only in [`Checked::new`].
 pub fn read(
     file: &str,
@@ -172,7 +189,7 @@ pub fn document() -> String {
     wire::config::document::<Config>(
         "headland-relay: every key with its default.\n\
          Each single value can also be set by a variable: client.ping_interval by HEADLAND_RELAY_CLIENT_PING_INTERVAL.\n\
-         Durations are texts such as \"25s\", \"5m\", \"720h\". On SIGHUP the file is read again; [link], [http] and [limits]\n\
-         take effect at the next start.",
+         Durations are texts such as \"25s\", \"5m\", \"720h\". On SIGHUP the file is read again; [link], [http], [limits] and\n\
+         [demo] take effect at the next start.",
     )
 }

@@ -1,6 +1,7 @@
 //! Goal: the program keeps the link's contract and says what is wrong. Method: the real program, a real socket, a gateway's
 //! side of the link.
 
+mod demo;
 mod link;
 mod program;
 

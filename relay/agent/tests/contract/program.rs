@@ -128,13 +128,20 @@ impl Relay {
 
     /// Status line and body of a GET.
     pub(crate) fn get(&self, path: &str) -> (String, String) {
+        let (head, body) = self.request(&format!("GET {path} HTTP/1.1\r\nHost: relay\r\n"), "");
+        (head.lines().next().unwrap().to_owned(), body)
+    }
+
+    /// Head and body of the answer to a request: its lines without the empty one, and its body.
+    pub(crate) fn request(&self, lines: &str, body: &str) -> (String, String) {
         let mut stream = TcpStream::connect(self.http).unwrap();
         stream.set_read_timeout(Some(WITHIN)).unwrap();
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: relay\r\nConnection: close\r\n\r\n").unwrap();
+        let length = body.len();
+        write!(stream, "{lines}Content-Length: {length}\r\nConnection: close\r\n\r\n{body}").unwrap();
         let mut text = String::new();
         stream.read_to_string(&mut text).unwrap();
         let (head, body) = text.split_once("\r\n\r\n").unwrap();
-        (head.lines().next().unwrap().to_owned(), body.to_owned())
+        (head.to_owned(), body.to_owned())
     }
 
     /// Memory that is the process's own, in bytes.

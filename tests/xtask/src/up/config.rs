@@ -1,12 +1,20 @@
 //! The configuration files of `up`: embedded defaults for development.
 
 use std::fs;
+use std::path::Path;
 
 use anyhow::{Context, Result};
 
 use super::{Addresses, Place};
 
-pub(super) fn write(place: &Place, addresses: &Addresses, secret: &str) -> Result<()> {
+/// Writes both files; with the client library's file there is a demo page.
+pub(super) fn write(
+    place: &Place,
+    addresses: &Addresses,
+    secret: &str,
+    library: Option<&Path>,
+    origins: &[String],
+) -> Result<()> {
     let file = |name: &str| place.file(name).display().to_string();
     let socket = file("relay.sock");
     let relay = format!(
@@ -26,13 +34,20 @@ hmac_secret_key = "{secret}"
 [[tls.certificates]]
 certificate = "{certificate}"
 key = "{key}"
-{namespaces}"#,
+{demo}{namespaces}"#,
         metrics = addresses.metrics,
         certificate = file("server.pem"),
         key = file("server-key.pem"),
+        demo = library.map_or_else(String::new, |library| demo(addresses, library)),
         namespaces = NAMESPACES,
     );
     let mut gateway = format!("# Made by `cargo xtask up`.\n[link]\npath = \"{socket}\"\n");
+    let port = addresses.metrics.port();
+    let page = library.map_or_else(Vec::new, |_| {
+        vec![format!("http://{}", addresses.metrics), format!("http://localhost:{port}")]
+    });
+    let allowed: Vec<String> = page.iter().chain(origins).map(|origin| format!("{origin:?}")).collect();
+    gateway.push_str(&format!("\n[websocket]\nallowed_origins = [{}]\n", allowed.join(", ")));
     let secure = addresses.secure.iter().map(|address| (address, true));
     let plain = addresses.plain.iter().map(|address| (address, false));
     for (address, tls) in secure.chain(plain) {
@@ -43,6 +58,10 @@ key = "{key}"
             .with_context(|| format!("writing {}", place.file(name).display()))?;
     }
     Ok(())
+}
+
+fn demo(addresses: &Addresses, library: &Path) -> String {
+    format!("\n[demo]\nurl = \"{}\"\nlibrary = \"{}\"\n", addresses.url(), library.display())
 }
 
 /// Channels without a namespace are open to everybody; `chat` keeps history and presence; `tick` keeps nothing.

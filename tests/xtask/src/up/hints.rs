@@ -2,24 +2,27 @@
 
 use super::{Addresses, Place, reach};
 
-pub(super) fn text(place: &Place, addresses: &Addresses, token: &str) -> String {
-    let url = format!("wss://localhost:{}/connection/websocket", addresses.secure[0].port());
+pub(super) fn text(place: &Place, addresses: &Addresses, token: &str, demo: bool) -> String {
+    let url = addresses.url();
     let plain = addresses.plain.first().map_or_else(String::new, |address| {
         format!("\n  plain     ws://{}/connection/websocket", reach(*address))
     });
     let authority = place.file("ca.pem").display().to_string();
     let metrics = addresses.metrics;
+    let port = addresses.secure[0].port();
+    let demo = if demo { demo_lines(addresses) } else { String::new() };
     format!(
         r#"
 Headland is up. Ctrl-C stops it.
-  secure    {url}{plain}
+{demo}  secure    {url}{plain}
   token     {token}
   metrics   http://{metrics}/metrics   health   http://{metrics}/health
   authority {authority}
   files     {files}
 
 Node:     npm i centrifuge ws && NODE_EXTRA_CA_CERTS={authority} node client.mjs
-Browser:  the same without the two lines of `ws`, after importing the authority (or opening https://localhost:{port} once).
+Browser:  the same without the two lines of `ws`, after importing the authority (or opening https://localhost:{port} once)
+          and with `cargo xtask up --origin` of the page.
 
   import {{ Centrifuge }} from "centrifuge";
   import websocket from "ws";
@@ -33,6 +36,15 @@ Browser:  the same without the two lines of `ws`, after importing the authority 
   await room.ready(); await room.publish({{ text: "hello" }});
 "#,
         files = place.folder.display(),
-        port = addresses.secure[0].port(),
+    )
+}
+
+/// Where the page is, and how a browser comes to trust the development certificate.
+fn demo_lines(addresses: &Addresses) -> String {
+    format!(
+        "  demo      http://{}/demo/   open it in two tabs; before, let the browser trust the certificate: open \
+         https://localhost:{}/ once\n            and go on past the warning, or import the authority below\n",
+        addresses.metrics,
+        addresses.secure[0].port()
     )
 }
