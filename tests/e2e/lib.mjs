@@ -8,11 +8,14 @@ import { join } from "node:path";
 
 const load = createRequire(join(process.env.HEADLAND_CLIENTS, "node", "from-here.js"));
 export const { Centrifuge, UnauthorizedError } = load("centrifuge");
+const { Centrifuge: ProtobufCentrifuge } = load("centrifuge/build/protobuf");
 export const WebSocket = load("ws");
 export { assert };
 
 export const URL = process.env.HEADLAND_URL;
 const WITHIN_MS = 15_000;
+/** `node FILE SCENARIO protobuf`: clients use the SDK's Protobuf build. Scenarios still speak of values. */
+const PROTOBUF = process.argv[3] === "protobuf";
 
 /** The value of a promise, or an error that names what did not come. */
 export function within(what, promise, ms = WITHIN_MS) {
@@ -27,9 +30,10 @@ export function within(what, promise, ms = WITHIN_MS) {
 export function event(emitter, name, wanted = () => true) {
   const come = new Promise((resolve) => {
     const listen = (context) => {
-      if (wanted(context)) {
+      const given = read(context);
+      if (wanted(given)) {
         emitter.removeListener(name, listen);
-        resolve(context);
+        resolve(given);
       }
     };
     emitter.on(name, listen);
@@ -42,7 +46,7 @@ export function collect(emitter, name) {
   const found = [];
   const waiting = [];
   emitter.on(name, (context) => {
-    found.push(context);
+    found.push(read(context));
     waiting.filter(({ count }) => found.length >= count).forEach(({ resolve }) => resolve(found));
   });
   const until = (count) =>
@@ -79,9 +83,36 @@ export function cut() {
   for (const socket of sockets) socket.terminate();
 }
 
-/** An SDK client of a user; stopped when the scenario ends. */
-export function client(user, options = {}) {
-  const made = new Centrifuge(URL, {
+// A subscription's call goes through its client's: what is bytes already stays.
+const written = (value) =>
+  value === undefined || value instanceof Uint8Array ? value : Buffer.from(JSON.stringify(value));
+
+/** What an SDK gave, its payloads read if they are bytes of JSON; offsets as numbers (its Protobuf build has a type of its own). */
+function read(given) {
+  if (!PROTOBUF || given === null || typeof given !== "object") return given;
+  if (given instanceof Uint8Array) return given.length > 0 ? JSON.parse(Buffer.from(given)) : undefined;
+  if (given.unsigned !== undefined) return Number(given.toString());
+  if (Array.isArray(given)) return given.map(read);
+  return Object.fromEntries(Object.entries(given).map(([name, value]) => [name, read(value)]));
+}
+
+/** In Protobuf payloads are bytes: lets calls of a client or subscription take and give values, as in JSON. */
+function values(of) {
+  const wrap = (name, write) => {
+    const call = of[name]?.bind(of);
+    if (call) of[name] = (...args) => call(...write(args)).then(read);
+  };
+  const last = (args) => [...args.slice(0, -1), written(args.at(-1))];
+  for (const name of ["publish", "rpc", "send"]) wrap(name, last);
+  for (const name of ["history", "presence"]) wrap(name, (args) => args);
+  const subscription = of.newSubscription?.bind(of);
+  if (subscription) of.newSubscription = (...args) => values(subscription(...args));
+  return of;
+}
+
+/** An SDK client of a user; stopped when the scenario ends. With `protobuf`, of that build, and payloads are bytes. */
+export function client(user, { protobuf = PROTOBUF, ...options } = {}) {
+  const made = new (protobuf ? ProtobufCentrifuge : Centrifuge)(URL, {
     websocket: Wire,
     token: user === null ? undefined : token({ sub: user, info: { name: user } }),
     minReconnectDelay: 50,
@@ -90,7 +121,7 @@ export function client(user, options = {}) {
   });
   made.on("error", () => {});
   open.push(made);
-  return made;
+  return PROTOBUF ? values(made) : made;
 }
 
 /** A connected client. */

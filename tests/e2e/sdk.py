@@ -1,6 +1,7 @@
 """The unmodified PyPI SDK against a real edge, one scenario per run: `python sdk.py SCENARIO`."""
 
 import asyncio
+import json
 import os
 import ssl
 import sys
@@ -10,6 +11,8 @@ from centrifuge import Client, ReplyError, SubscriptionEventHandler
 
 URL = os.environ["HEADLAND_URL"]
 WITHIN = 15
+# `python sdk.py SCENARIO protobuf`: payloads are bytes.
+PROTOBUF = sys.argv[2:] == ["protobuf"]
 
 
 class Heard(SubscriptionEventHandler):
@@ -31,13 +34,23 @@ class Heard(SubscriptionEventHandler):
         await self.subscribed.put(ctx)
 
 
+def payload(value):
+    return json.dumps(value).encode() if PROTOBUF else value
+
+
+def value(data):
+    return json.loads(data) if PROTOBUF else data
+
+
 async def soon(awaitable):
     return await asyncio.wait_for(awaitable, WITHIN)
 
 
 async def connected(user):
     context = ssl.create_default_context(cafile=os.environ["HEADLAND_CA"]) if URL.startswith("wss:") else None
-    client = Client(URL, token=jwt_hs256.token({"sub": user}), ssl_context=context, min_reconnect_delay=0.05, proxy=None)
+    token = jwt_hs256.token({"sub": user})
+    options = {"min_reconnect_delay": 0.05, "proxy": None, "use_protobuf": PROTOBUF}
+    client = Client(URL, token=token, ssl_context=context, **options)
     await client.connect()
     await soon(client.ready())
     return client
@@ -59,9 +72,9 @@ async def chats_and_sees_who_is_there():
     while (await soon(heard.joins.get())).user != "bob":
         pass
     for number in range(50):
-        await soon(his.publish({"number": number}))
+        await soon(his.publish(payload({"number": number})))
     got = [await soon(heard.publications.get()) for _ in range(50)]
-    assert [pub.data["number"] for pub in got] == list(range(50)), got
+    assert [value(pub.data)["number"] for pub in got] == list(range(50)), got
     assert [pub.offset for pub in got] == list(range(1, 51)), got
     assert got[0].info.user == "bob", got[0]
     present = await soon(hers.presence())
@@ -69,7 +82,7 @@ async def chats_and_sees_who_is_there():
     stats = await soon(hers.presence_stats())
     assert (stats.num_clients, stats.num_users) == (2, 2), stats
     page = await soon(hers.history(limit=3, reverse=True))
-    assert [pub.data["number"] for pub in page.publications] == [49, 48, 47], page
+    assert [value(pub.data)["number"] for pub in page.publications] == [49, 48, 47], page
     await bob.disconnect()
     assert (await soon(heard.leaves.get())).user == "bob"
     await ann.disconnect()
@@ -79,15 +92,15 @@ async def recovers_what_it_missed():
     ann, bob = await connected("ann"), await connected("bob")
     _, heard = await subscribed(ann, "chat:away")
     his, _ = await subscribed(bob, "chat:away")
-    await soon(his.publish(1))
-    assert (await soon(heard.publications.get())).data == 1
+    await soon(his.publish(payload(1)))
+    assert value((await soon(heard.publications.get())).data) == 1
     await ann.disconnect()
     for number in range(2, 20):
-        await soon(his.publish(number))
+        await soon(his.publish(payload(number)))
     await ann.connect()
     context = await soon(heard.subscribed.get())
     assert context.was_recovering and context.recovered, context
-    got = [(await soon(heard.publications.get())).data for _ in range(18)]
+    got = [value((await soon(heard.publications.get())).data) for _ in range(18)]
     assert got == list(range(2, 20)), got
     await ann.disconnect()
     await bob.disconnect()
@@ -96,8 +109,8 @@ async def recovers_what_it_missed():
 async def publishes_once():
     ann = await connected("ann")
     call = {"channel": "short:python", "data": {"n": 1}, "idempotency_key": "k"}
-    first = (await soon(ann.rpc("publish", call))).data
-    again = (await soon(ann.rpc("publish", call))).data
+    first = value((await soon(ann.rpc("publish", payload(call)))).data)
+    again = value((await soon(ann.rpc("publish", payload(call)))).data)
     assert (first["offset"], first["duplicate"]) == (1, False), first
     assert again == {**first, "duplicate": True}, again
 
@@ -105,9 +118,9 @@ async def publishes_once():
 async def errors_are_the_protocols_own():
     ann = await connected("ann")
     for call, codes in [
-        (ann.rpc("anything", {}), (108,)),
-        (ann.publish("closed:room", {}), (103,)),
-        (ann.publish("nowhere:room", {}), (102,)),
+        (ann.rpc("anything", payload({})), (108,)),
+        (ann.publish("closed:room", payload({})), (103,)),
+        (ann.publish("nowhere:room", payload({})), (102,)),
     ]:
         try:
             await soon(call)

@@ -26,7 +26,8 @@ pub struct Script {
 }
 
 impl Script {
-    /// Starts a scenario of `file` (`sdk.mjs`, `sdk.py`, ..) against a URL of the world.
+    /// Starts a scenario of `file` (`sdk.mjs`, `sdk.py`, ..) against a URL of the world. Words after the scenario's name are
+    /// arguments.
     pub fn start(world: &World, file: &str, scenario: &str, url: &str) -> Result<Self> {
         let clients = clients()?;
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("e2e").join(file);
@@ -35,7 +36,7 @@ impl Script {
             Some("py") => Command::new(clients.join("python/bin/python")),
             _ => bail!("nothing runs {file}"),
         };
-        command.arg(source).arg(scenario).env("HEADLAND_URL", url).env("HEADLAND_SECRET", SECRET);
+        command.arg(source).args(scenario.split(' ')).env("HEADLAND_URL", url).env("HEADLAND_SECRET", SECRET);
         command.env("HEADLAND_CLIENTS", &clients).env("PYTHONDONTWRITEBYTECODE", "1");
         command.env("HEADLAND_CA", world.file("ca.pem")).env("NODE_EXTRA_CA_CERTS", world.file("ca.pem"));
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());

@@ -15,6 +15,17 @@ macro_rules! over_tls {
     )*};
 }
 
+/// The same with the clients' Protobuf builds.
+macro_rules! in_protobuf {
+    ($file:literal, $world:expr, $($name:ident)*) => {$(
+        #[test]
+        fn $name() {
+            let world = $world.start().unwrap();
+            script::run(&world, $file, concat!(stringify!($name), " protobuf"), &world.wss()).unwrap();
+        }
+    )*};
+}
+
 fn usual() -> Builder {
     World::builder()
 }
@@ -87,12 +98,54 @@ mod npm {
     }
 }
 
+mod npm_protobuf {
+    use super::*;
+
+    in_protobuf! { "sdk.mjs", usual(),
+        connects_with_a_token
+        a_wrong_token_ends_the_session_for_good
+        an_expired_token_is_replaced
+        a_token_about_to_expire_is_refreshed_in_the_same_session
+        two_tabs_chat
+        history_is_paged_forwards_and_backwards
+        what_was_missed_is_recovered_after_leaving
+        what_was_missed_is_recovered_after_the_wire_was_cut
+        what_history_has_forgotten_is_told_and_not_recovered
+        unsubscribed_means_silence
+        rpc_is_not_available_and_send_is_silent
+        what_is_not_allowed_is_refused_for_good
+        many_commands_in_one_frame
+        a_subscription_too_many_is_refused
+        large_messages_pass_and_larger_ones_end_the_session
+        order_holds_under_load
+    }
+    in_protobuf! { "sdk.mjs", open_to_anybody(), anybody_without_a_token_where_that_is_on }
+    in_protobuf! { "sdk.mjs", quick_pings(), pings_are_answered_by_the_sdk }
+    over_tls! { "encodings.mjs", usual(),
+        json_and_protobuf_clients_share_a_channel
+        each_recovers_what_the_other_said
+        bytes_that_are_not_json_are_base64_to_json_clients
+        errors_and_ends_are_the_same
+    }
+}
+
 mod pypi_sdk {
     use super::*;
 
     over_tls! { "sdk.py", usual(),
         chats_and_sees_who_is_there
         recovers_what_it_missed
+        errors_are_the_protocols_own
+    }
+}
+
+mod pypi_sdk_protobuf {
+    use super::*;
+
+    in_protobuf! { "sdk.py", usual(),
+        chats_and_sees_who_is_there
+        recovers_what_it_missed
+        publishes_once
         errors_are_the_protocols_own
     }
 }
