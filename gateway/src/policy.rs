@@ -8,7 +8,7 @@ use protocol::{
     tls::{self, Certificates, ServerOptions, certificate::Remote},
 };
 use rustls::server::ProducesTickets;
-use wire::settings::Settings;
+use wire::settings::{Settings, Tokens};
 
 use crate::{config::Tls, signer::RelaySigner};
 
@@ -28,8 +28,12 @@ impl Maker {
 
     /// The error says which of the relay's settings cannot be used.
     pub(crate) fn make(&self, settings: Settings) -> anyhow::Result<Arc<Policy>> {
-        let keys = Keys::parse(&settings.jwks)
-            .map_err(|error| anyhow::anyhow!("the relay's public keys cannot be used: {error}"))?;
+        let keys = |tokens: &Tokens| {
+            Keys::new(tokens)
+                .map_err(|error| anyhow::anyhow!("the relay's public keys cannot be used: {error}"))
+        };
+        let subscription_keys = settings.subscription_tokens.as_ref().map(keys).transpose()?;
+        let keys = keys(&settings.tokens)?;
         let tls = if settings.certificates.is_empty() {
             if self.needs_tls {
                 anyhow::bail!(
@@ -47,6 +51,6 @@ impl Maker {
             };
             Some(tls::server_config(&options, Arc::new(certificates))?)
         };
-        Ok(Arc::new(Policy { settings, keys, tls }))
+        Ok(Arc::new(Policy { settings, keys, subscription_keys, tls }))
     }
 }

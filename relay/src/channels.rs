@@ -131,7 +131,7 @@ impl Channels {
 
     fn settle(&mut self, index: u32) {
         let Some(channel) = self.slots.get_mut(index as usize) else { return };
-        if channel.members.as_ref().is_some_and(|members| members.clients() == 0) {
+        if channel.members.as_ref().is_some_and(|members| members.is_empty()) {
             channel.members = None;
         }
         let wanted = !channel.links.is_empty() || channel.members.is_some();

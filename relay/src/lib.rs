@@ -20,7 +20,7 @@ pub use counters::{Counters, Levels};
 pub use gap::{Gap, Gaps, Marked};
 pub use limits::Limits;
 pub use outbound::Transmit;
-pub use presence::{Entered, Members};
+pub use presence::{Appearance, Entered, Members};
 pub use stream::{Epoch, Epochs, Kept, Stream};
 
 /// One link to one shard of a gateway. The shell numbers them and never uses a number again.

@@ -14,13 +14,25 @@ use crate::limits::MEMBER_OVERHEAD_BYTES;
 #[derive(Debug, Default)]
 pub struct Members {
     members: BTreeMap<ClientId, Member>,
+    /// Of those who are seen.
     users: BTreeMap<Box<str>, u32>,
+    seen: usize,
     bytes: usize,
+}
+
+/// How a member is there for others.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Appearance {
+    /// Presence shows it.
+    pub seen: bool,
+    /// They were told that it joined and will be told when it leaves.
+    pub announced: bool,
 }
 
 #[derive(Debug)]
 struct Member {
     link: LinkId,
+    appearance: Appearance,
     user: Box<str>,
     conn_info: Box<[u8]>,
     chan_info: Box<[u8]>,
@@ -36,9 +48,10 @@ pub enum Entered {
 }
 
 impl Member {
-    fn new(link: LinkId, info: &ClientInfo<'_>) -> Self {
+    fn new(link: LinkId, info: &ClientInfo<'_>, appearance: Appearance) -> Self {
         Self {
             link,
+            appearance,
             user: info.user.into(),
             conn_info: info.conn_info.into(),
             chan_info: info.chan_info.into(),
@@ -62,10 +75,13 @@ pub(crate) const fn bytes_of(info: &ClientInfo<'_>) -> usize {
 
 impl Members {
     /// Puts a client in, or replaces what is known of it.
-    pub fn enter(&mut self, link: LinkId, info: &ClientInfo<'_>) -> Entered {
-        let member = Member::new(link, info);
+    pub fn enter(&mut self, link: LinkId, info: &ClientInfo<'_>, appearance: Appearance) -> Entered {
+        let member = Member::new(link, info, appearance);
         self.bytes += member.bytes();
-        *self.users.entry(info.user.into()).or_insert(0) += 1;
+        if appearance.seen {
+            *self.users.entry(info.user.into()).or_insert(0) += 1;
+            self.seen += 1;
+        }
         match self.members.insert(info.client, member) {
             None => Entered::New,
             Some(before) => {
@@ -75,17 +91,19 @@ impl Members {
         }
     }
 
-    /// Takes a client out if it came through `link`; calls `left` with who it was.
+    /// Takes a client out if it came through `link`; calls `left` with who it was if others are to be told.
     pub fn leave(&mut self, link: LinkId, client: ClientId, left: impl FnOnce(&ClientInfo<'_>)) {
         if self.members.get(&client).is_some_and(|member| member.link == link)
             && let Some(member) = self.members.remove(&client)
         {
             self.forget(&member);
-            left(&member.info(client));
+            if member.appearance.announced {
+                left(&member.info(client));
+            }
         }
     }
 
-    /// Takes out everyone whose link `lapsed`; calls `left` for each.
+    /// Takes out everyone whose link `lapsed`; calls `left` for each that others are to be told of.
     pub fn reap(&mut self, lapsed: impl Fn(LinkId) -> bool, mut left: impl FnMut(&ClientInfo<'_>)) {
         let gone: Vec<ClientId> = self
             .members
@@ -96,13 +114,19 @@ impl Members {
         for client in gone {
             if let Some(member) = self.members.remove(&client) {
                 self.forget(&member);
-                left(&member.info(client));
+                if member.appearance.announced {
+                    left(&member.info(client));
+                }
             }
         }
     }
 
     fn forget(&mut self, member: &Member) {
         self.bytes -= member.bytes();
+        if !member.appearance.seen {
+            return;
+        }
+        self.seen -= 1;
         if let Some(count) = self.users.get_mut(&member.user) {
             *count -= 1;
             if *count == 0 {
@@ -111,9 +135,20 @@ impl Members {
         }
     }
 
-    /// Everyone.
+    /// Everyone who is seen.
     pub fn all(&self) -> impl Iterator<Item = ClientInfo<'_>> {
-        self.members.iter().map(|(client, member)| member.info(*client))
+        let seen = self.members.iter().filter(|(_, member)| member.appearance.seen);
+        seen.map(|(client, member)| member.info(*client))
+    }
+
+    /// How many, seen or not.
+    pub fn len(&self) -> usize {
+        self.members.len()
+    }
+
+    /// Whether nobody is in.
+    pub fn is_empty(&self) -> bool {
+        self.members.is_empty()
     }
 
     /// Whether a client is in.
@@ -121,12 +156,12 @@ impl Members {
         self.members.contains_key(&client)
     }
 
-    /// How many clients.
-    pub fn clients(&self) -> usize {
-        self.members.len()
+    /// How many clients are seen.
+    pub const fn clients(&self) -> usize {
+        self.seen
     }
 
-    /// How many distinct users; all anonymous clients are one.
+    /// How many distinct users are seen; all anonymous clients are one.
     pub fn users(&self) -> usize {
         self.users.len()
     }
@@ -142,6 +177,7 @@ mod tests {
     use super::*;
 
     const LINK: LinkId = LinkId(1);
+    const BOTH: Appearance = Appearance { seen: true, announced: true };
 
     fn client(number: u8) -> ClientId {
         ClientId([number; 16])
@@ -154,9 +190,9 @@ mod tests {
     #[test]
     fn clients_and_users_are_counted_apart() {
         let mut members = Members::default();
-        assert_eq!(members.enter(LINK, &info(1, "ann")), Entered::New);
-        assert_eq!(members.enter(LINK, &info(2, "ann")), Entered::New);
-        assert_eq!(members.enter(LINK, &info(3, "bob")), Entered::New);
+        assert_eq!(members.enter(LINK, &info(1, "ann"), BOTH), Entered::New);
+        assert_eq!(members.enter(LINK, &info(2, "ann"), BOTH), Entered::New);
+        assert_eq!(members.enter(LINK, &info(3, "bob"), BOTH), Entered::New);
         assert_eq!((members.clients(), members.users()), (3, 2));
         members.leave(LINK, client(1), |_| ());
         assert_eq!((members.clients(), members.users()), (2, 2));
@@ -167,9 +203,9 @@ mod tests {
     #[test]
     fn entering_again_changes_what_is_known_but_is_no_join() {
         let mut members = Members::default();
-        members.enter(LINK, &info(1, "ann"));
+        members.enter(LINK, &info(1, "ann"), BOTH);
         let before = members.bytes();
-        assert_eq!(members.enter(LinkId(2), &info(1, "anna")), Entered::Again);
+        assert_eq!(members.enter(LinkId(2), &info(1, "anna"), BOTH), Entered::Again);
         assert_eq!(members.bytes(), before + 2);
         assert_eq!((members.clients(), members.users()), (1, 1));
         assert_eq!(members.all().next().unwrap().user, "anna");
@@ -178,8 +214,8 @@ mod tests {
     #[test]
     fn a_late_leave_through_the_old_link_takes_nobody_out() {
         let mut members = Members::default();
-        members.enter(LINK, &info(1, "ann"));
-        members.enter(LinkId(2), &info(1, "ann"));
+        members.enter(LINK, &info(1, "ann"), BOTH);
+        members.enter(LinkId(2), &info(1, "ann"), BOTH);
         members.leave(LINK, client(1), |_| panic!("still here through the other link"));
         assert_eq!(members.clients(), 1);
     }
@@ -188,7 +224,7 @@ mod tests {
     fn reaping_takes_out_those_of_lapsed_links_only_and_names_each() {
         let mut members = Members::default();
         for number in 0..6 {
-            members.enter(LinkId(u32::from(number % 2)), &info(number, "u"));
+            members.enter(LinkId(u32::from(number % 2)), &info(number, "u"), BOTH);
         }
         let mut left = Vec::new();
         members.reap(|link| link == LINK, |info| left.push(info.client));
@@ -196,5 +232,20 @@ mod tests {
         assert_eq!((members.clients(), members.users()), (3, 1));
         members.reap(|_| true, |_| ());
         assert_eq!((members.bytes(), members.users()), (0, 0));
+    }
+
+    #[test]
+    fn who_is_not_seen_is_counted_for_the_bound_alone_and_who_is_not_announced_leaves_in_silence() {
+        let mut members = Members::default();
+        members.enter(LINK, &info(1, "ann"), Appearance { seen: false, announced: true });
+        members.enter(LINK, &info(2, "bob"), Appearance { seen: true, announced: false });
+        assert_eq!((members.len(), members.clients(), members.users()), (2, 1, 1));
+        assert_eq!(members.all().map(|info| info.client).collect::<Vec<_>>(), [client(2)]);
+        members.leave(LINK, client(2), |_| panic!("nobody was told that it joined"));
+        let mut left = Vec::new();
+        members.leave(LINK, client(1), |info| left.push(info.client));
+        assert_eq!(left, [client(1)]);
+        assert!(members.is_empty());
+        assert_eq!((members.bytes(), members.clients(), members.users()), (0, 0, 0));
     }
 }

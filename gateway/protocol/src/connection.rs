@@ -7,8 +7,9 @@ use wire::ClientId;
 use crate::{
     admission::Source,
     client::encoding::Encoding,
-    hub::Place,
+    opening::Opening,
     outbox::Outbox,
+    places::Places,
     time::Tick,
     tls::{Handshake, Traffic},
     ws::Reader,
@@ -23,7 +24,7 @@ pub enum Phase {
     Upgrade,
     /// WebSocket, before the client protocol's `connect`.
     Fresh,
-    /// `connect` waits for the relay's word on the token.
+    /// `connect` waits for the relay: its word on the token, then the channels that the server subscribes the session to.
     Connecting,
     /// An authenticated session.
     Ready,
@@ -69,7 +70,7 @@ pub struct Connection {
 
 /// Bits of a connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Flags(u8);
+pub struct Flags(u16);
 
 /// What only a connection with something under way has.
 #[derive(Default)]
@@ -80,6 +81,12 @@ pub struct Hot {
     pub(crate) plain: Vec<u8>,
     /// A message whose commands wait for the relay, and how many of them have been done.
     pub(crate) waiting: (Vec<u8>, usize),
+    /// The command that made them wait is to be run again, for it needs the answer.
+    pub(crate) again: bool,
+    /// What the relay said of the token of the command that is run again.
+    pub(crate) verified: Option<Box<Verified>>,
+    /// The session begins with channels that it waits for.
+    pub(crate) opening: Option<Box<Opening>>,
     /// What is owed.
     pub(crate) outbox: Outbox,
     /// Bytes as they go to the socket, of which `sent` are there already.
@@ -93,22 +100,12 @@ pub struct Hot {
     pub(crate) counted: usize,
 }
 
+/// The relay's word on a token.
+pub(crate) type Verified = Result<wire::token::Claims, wire::code::ErrorCode>;
+
 /// User id and connection info in one allocation: two length bytes, the user, the info. Empty for anonymous sessions without info.
 #[derive(Clone, PartialEq, Eq, Default)]
 pub struct Identity(Box<[u8]>);
-
-/// A connection's subscriptions: most have one, which needs no allocation.
-#[derive(Debug, Default)]
-pub enum Places {
-    /// No subscription.
-    #[default]
-    None,
-    /// One.
-    One(Place),
-    /// Several, in no order. The box keeps the record small.
-    #[allow(clippy::box_collection, reason = "eight bytes in the record instead of twenty-four")]
-    Many(Box<Vec<Place>>),
-}
 
 impl Flags {
     /// In the shard's list of connections with something to flush.
@@ -127,6 +124,8 @@ impl Flags {
     pub const NOTIFIED: Self = Self(64);
     /// The handshake is out on a worker.
     pub const WORKING: Self = Self(128);
+    /// What is owed waits behind the answer to `connect`, and so does [`Flags::BLOCKED`].
+    pub const DAMMED: Self = Self(256);
 
     /// Whether all bits of `other` are set.
     pub const fn has(self, other: Self) -> bool {
@@ -182,6 +181,7 @@ impl Hot {
             && self.outbox.is_empty()
             && self.sealed.len() == self.sent
             && self.handshake.is_none()
+            && self.opening.is_none()
     }
 
     /// Ready for another connection: nothing of this one is left. Buffers go, as most uses (a publication, a ping) need none.
@@ -190,6 +190,9 @@ impl Hot {
             *buffer = Vec::new();
         }
         self.waiting = <_>::default();
+        self.again = false;
+        self.verified = None;
+        self.opening = None;
         self.outbox.clear();
         self.sent = 0;
         self.handshake = None;
@@ -228,70 +231,12 @@ impl Identity {
     }
 }
 
-impl Places {
-    /// Adds a subscription.
-    pub fn insert(&mut self, place: Place) {
-        match self {
-            Self::None => *self = Self::One(place),
-            Self::One(first) => *self = Self::Many(Box::new(vec![*first, place])),
-            Self::Many(all) => all.push(place),
-        }
-    }
-
-    /// Takes the subscription to a channel out.
-    pub fn remove(&mut self, channel: u32) -> Option<Place> {
-        match self {
-            Self::One(place) if place.channel == channel => {
-                let place = *place;
-                *self = Self::None;
-                Some(place)
-            }
-            Self::Many(all) => {
-                let index = all.iter().position(|p| p.channel == channel)?;
-                let place = all.swap_remove(index);
-                if let [last] = all[..] {
-                    *self = Self::One(last);
-                }
-                Some(place)
-            }
-            Self::None | Self::One(_) => None,
-        }
-    }
-
-    /// The subscription to a channel.
-    pub fn find(&self, channel: u32) -> Option<Place> {
-        self.as_slice().iter().find(|place| place.channel == channel).copied()
-    }
-
-    /// The same channel at another place.
-    pub fn update(&mut self, place: Place) {
-        let all = match self {
-            Self::None => &mut [][..],
-            Self::One(one) => std::slice::from_mut(one),
-            Self::Many(all) => &mut all[..],
-        };
-        if let Some(mine) = all.iter_mut().find(|mine| mine.channel == place.channel) {
-            *mine = place;
-        }
-    }
-
-    /// All of them.
-    pub fn as_slice(&self) -> &[Place] {
-        match self {
-            Self::None => &[],
-            Self::One(place) => std::slice::from_ref(place),
-            Self::Many(all) => all,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn the_record_keeps_its_size() {
-        assert_eq!(size_of::<Places>(), 16);
         assert_eq!(size_of::<Identity>(), 16);
         assert!(size_of::<Connection>() <= 128, "{}", size_of::<Connection>());
     }
@@ -303,21 +248,5 @@ mod tests {
         let anonymous = Identity::default();
         assert_eq!((anonymous.user(), anonymous.info()), ("", &[][..]));
         assert!(Identity::new(&"u".repeat(70_000), b"").is_none());
-    }
-
-    #[test]
-    fn places_grow_and_shrink() {
-        let mut places = Places::default();
-        for channel in 0..4 {
-            places.insert(Place::waiting(channel, 7));
-        }
-        assert!(places.find(2).is_some_and(|p| p.waits_for(7)));
-        for channel in [1, 3, 0] {
-            assert!(places.remove(channel).is_some());
-            assert!(places.remove(channel).is_none());
-        }
-        assert!(matches!(places, Places::One(p) if p.channel == 2));
-        assert!(places.remove(2).is_some());
-        assert!(places.as_slice().is_empty());
     }
 }

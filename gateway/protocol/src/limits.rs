@@ -14,6 +14,8 @@ pub const PENDING_PER_CONNECTION_MAX: usize = 512;
 pub const PENDING_TIMEOUT_MS: u64 = 5_000;
 /// Handshake records held for one connection while its flight is being worked on.
 pub const HANDSHAKE_INPUT_BYTES_MAX: usize = 20 * 1024;
+/// The relay is told of tokens with unknown keys at most once in this time.
+pub const UNKNOWN_KEY_MS: u64 = 1_000;
 /// An HTTP request head.
 pub const HEAD_BYTES_MAX: usize = 8 * 1024;
 /// One TLS record's plaintext (RFC 8446 §5.1), and so the most that one send carries.

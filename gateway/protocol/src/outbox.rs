@@ -90,6 +90,16 @@ impl Outbox {
         self.batch.clear();
     }
 
+    /// Queues all that `other` owes behind what is owed here. Nothing of it may have been taken.
+    pub fn append(&mut self, encoding: Encoding, mut other: Self) {
+        debug_assert_eq!(other.taken, 0, "a part of a frame cannot follow another frame");
+        other.end_batch(encoding);
+        self.end_batch(encoding);
+        self.bytes += other.bytes;
+        self.chunks.append(&mut other.chunks);
+        self.check();
+    }
+
     /// Moves up to `bytes_max` bytes to the end of `out`; never splits below that bound.
     pub fn take(&mut self, bytes_max: usize, out: &mut Vec<u8>) {
         let mut room = bytes_max;
@@ -187,6 +197,19 @@ mod tests {
         expected.extend_from_slice(b"shared");
         assert_eq!(out, expected);
         assert!(outbox.is_empty());
+    }
+
+    #[test]
+    fn what_another_owes_comes_behind_what_is_owed_here() {
+        let (mut first, mut second) = (Outbox::default(), Outbox::default());
+        second.push_shared(Encoding::Json, &Rc::from(&b"shared"[..]));
+        second.push_with(|out| out.extend_from_slice(b",end"));
+        first.push_with(|out| out.extend_from_slice(b"one,"));
+        first.append(Encoding::Json, second);
+        assert_eq!(first.bytes(), 14);
+        let mut out = Vec::new();
+        first.take(1000, &mut out);
+        assert_eq!(out, b"one,shared,end");
     }
 
     #[test]

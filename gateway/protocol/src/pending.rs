@@ -22,10 +22,15 @@ pub struct Asker {
 /// What was asked.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Question {
-    /// Is the token of this `connect` genuine?
-    Connect,
-    /// Is the token of this `refresh` genuine?
-    Refresh,
+    /// Is the token of the command that waits genuine?
+    Token,
+    /// One of the channels that the server subscribes a beginning session to.
+    Opening {
+        /// The reserved channel.
+        channel: u32,
+        /// Its place among them.
+        slot: u16,
+    },
     /// A client subscribes.
     Subscribe {
         /// The reserved channel.

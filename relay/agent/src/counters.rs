@@ -17,6 +17,7 @@ pub(crate) struct Counters {
     sign_us: AtomicU64,
     sign_refusals: [AtomicU64; 4],
     links_refused: AtomicU64,
+    fetches: [AtomicU64; 2],
 }
 
 /// A moment's totals.
@@ -29,6 +30,8 @@ pub(crate) struct Totals {
     /// By cause: no such key, scheme, shape, failed.
     pub(crate) sign_refusals: [u64; 4],
     pub(crate) links_refused: u64,
+    /// Fetches of keys: those that failed, those that did not.
+    pub(crate) fetches: [u64; 2],
 }
 
 impl Counters {
@@ -42,6 +45,10 @@ impl Counters {
 
     pub(crate) fn link_refused(&self) {
         self.links_refused.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn fetched(&self, well: bool) {
+        self.fetches[usize::from(well)].fetch_add(1, Ordering::Relaxed);
     }
 
     pub(crate) fn signed(&self, took: Duration) {
@@ -64,6 +71,7 @@ impl Counters {
             sign_us: load(&self.sign_us),
             sign_refusals: std::array::from_fn(|i| load(&self.sign_refusals[i])),
             links_refused: load(&self.links_refused),
+            fetches: std::array::from_fn(|i| load(&self.fetches[i])),
         }
     }
 }

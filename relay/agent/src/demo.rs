@@ -39,7 +39,7 @@ impl Demo {
     pub(crate) fn open(checked: &Checked) -> Result<Option<Self>, FileError> {
         let (config, http) = (&checked.config.demo, checked.config.http.address);
         let (Some(url), Some(library)) = (&config.url, &config.library) else { return Ok(None) };
-        let Some(secret) = checked.config.client.token.secrets().next() else { return Ok(None) };
+        let Some((secret, _)) = checked.config.client.token.secrets().next() else { return Ok(None) };
         let source = connect_source(url).unwrap_or_default();
         let policy = format!(
             "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self' {source}; \

@@ -9,6 +9,7 @@ pub mod config;
 mod clock;
 mod counters;
 mod demo;
+mod fetch;
 mod files;
 mod http;
 mod jwks;

@@ -16,6 +16,20 @@ pub(crate) const SIGN_READ_BYTES: usize = 16 * 1024;
 pub(crate) const GREETING_TIMEOUT: Duration = Duration::from_secs(5);
 /// What one read of a link takes at most.
 pub(crate) const READ_BYTES: usize = 64 * 1024;
+/// A JWK set from an endpoint.
+pub(crate) const FETCHED_BYTES_MAX: usize = 256 * 1024;
+/// Keys taken from it; with those of the configuration they have to fit what a gateway takes.
+pub(crate) const FETCHED_KEYS_MAX: usize = 32;
+/// How often one fetch is tried.
+pub(crate) const FETCH_TRIES: usize = 2;
+/// The longest timeout that can be set: a start may wait for every try.
+pub(crate) const FETCH_TIMEOUT_MAX: Duration = Duration::from_secs(10);
+/// After a fetch that failed the next waits this long, and twice as long each time, up to the second.
+pub(crate) const FETCH_PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+/// Tokens with unknown keys may cause this many fetches at once ..
+pub(crate) const FETCH_BURST: u32 = 3;
+/// .. and one more each time so long has passed.
+pub(crate) const FETCH_EVERY: Duration = Duration::from_secs(10);
 /// Certificates in the configuration.
 pub(crate) const CERTIFICATES_MAX: usize = 256;
 /// Keys in memory: those of the configuration and those that a reload replaced, for as long as [`KEY_GRACE`] or until there

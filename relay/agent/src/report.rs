@@ -162,6 +162,9 @@ fn program(relay: &Relay, links: &[Link]) {
     let totals = relay.counters.totals();
     counter!("headland_relay_tokens_total", "outcome" => "genuine").absolute(totals.verified);
     counter!("headland_relay_tokens_total", "outcome" => "refused").absolute(totals.tokens_refused);
+    let [failed, good] = totals.fetches;
+    counter!("headland_relay_key_fetches_total", "outcome" => "good").absolute(good);
+    counter!("headland_relay_key_fetches_total", "outcome" => "failed").absolute(failed);
     counter!("headland_relay_links_refused_total").absolute(totals.links_refused);
     for (cause, count) in SIGN_REFUSALS.into_iter().zip(totals.sign_refusals) {
         counter!("headland_relay_signatures_refused_total", "cause" => cause).absolute(count);

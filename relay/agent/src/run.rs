@@ -10,9 +10,11 @@ use tokio::runtime::Builder;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::{sync::watch, time};
 use wire::config::ConfigError;
+use wire::token::Kind;
 
 use crate::config::{self, Checked};
 use crate::demo::Demo;
+use crate::fetch;
 use crate::http;
 use crate::limits::{FILE_BYTES_MAX, STOP_WITHIN, TICK};
 use crate::link::{Socket, SocketError};
@@ -116,6 +118,8 @@ async fn serve(file: &Path, checked: &Checked, relay: Arc<Relay>) -> Result<(), 
         (handler(SignalKind::terminate())?, handler(SignalKind::interrupt())?);
     let demo = demo(checked)?;
     let http = listen(checked.config.http.address).await?;
+    // A gateway that finds the relay finds the keys too, if they can be had.
+    let keys = tokio::join!(fetch::once(&relay, Kind::Connection), fetch::once(&relay, Kind::Subscription));
     let link = &checked.config.link;
     let socket = Socket::bind(&link.path, &link.allowed_uids)?;
     log!("link on {}, metrics on {}", link.path.display(), checked.config.http.address);
@@ -130,6 +134,8 @@ async fn serve(file: &Path, checked: &Checked, relay: Arc<Relay>) -> Result<(), 
     tokio::select! {
         () = socket.serve(Arc::clone(&relay)) => {}
         () = ticks(&relay) => {}
+        () = fetch::keep(&relay, Kind::Connection, keys.0) => {}
+        () = fetch::keep(&relay, Kind::Subscription, keys.1) => {}
         () = reloads(file, checked, &relay, &mut reload) => {}
         _ = terminate.recv() => log!("SIGTERM: stopping"),
         _ = interrupt.recv() => log!("SIGINT: stopping"),

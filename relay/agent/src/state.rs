@@ -14,11 +14,15 @@ use wire::link::{ToRelay, ToShard};
 use wire::settings::Settings;
 use wire::sign::SignReply;
 use wire::stats::ShardStats;
+use wire::token::Kind;
 
 use crate::clock::Clock;
 use crate::config::Checked;
 use crate::counters::Counters;
+use crate::fetch::Endpoint;
+use crate::jwks;
 use crate::keyring::{KeyError, Keyring};
+use crate::log::log;
 use crate::signer::Refusal;
 use crate::verify::Verifier;
 
@@ -34,8 +38,48 @@ pub struct Relay {
     last_link: AtomicU32,
     keyring: RwLock<Keyring>,
     verifier: RwLock<Arc<Verifier>>,
+    published: Mutex<Published>,
     settings: watch::Sender<SettingsFrame>,
+    /// Where keys are fetched, by kind of token.
+    endpoints: watch::Sender<Endpoints>,
+    /// Tokens came whose keys are unknown, by kind.
+    unknown: [Notify; 2],
     pub(crate) counters: Counters,
+}
+
+type Endpoints = [Option<Endpoint>; 2];
+
+/// What gateways are told.
+#[derive(Debug)]
+struct Published {
+    /// Without what was fetched.
+    settings: Settings,
+    /// Fetched JWK sets, by kind of token.
+    fetched: [String; 2],
+}
+
+impl Published {
+    /// With what was fetched.
+    fn whole(&self) -> Settings {
+        let mut settings = self.settings.clone();
+        let [connection, subscription] = &self.fetched;
+        let own = settings.subscription_tokens.as_mut().map(|tokens| (tokens, subscription));
+        for (tokens, fetched) in [(&mut settings.tokens, connection)].into_iter().chain(own) {
+            if tokens.fetched && !fetched.is_empty() {
+                let mut set = jwks::Set::default();
+                set.add_finished(&tokens.jwks);
+                set.add_finished(fetched);
+                tokens.jwks = set.finish();
+            }
+        }
+        settings
+    }
+
+    fn frame(&self) -> Result<SettingsFrame, ApplyError> {
+        let mut frame = Vec::new();
+        frame::encode(&self.whole(), &mut frame).map_err(|_| ApplyError::TooLarge)?;
+        Ok(frame.into())
+    }
 }
 
 /// One shard's connection.
@@ -68,15 +112,20 @@ impl Relay {
     pub fn new(checked: &Checked, seed: u64) -> Result<Self, ApplyError> {
         let clock = Clock::start();
         let mut keyring = Keyring::default();
-        let (settings, frame) = prepare(checked, clock.now(), &mut keyring)?;
+        let settings = prepare(checked, clock.now(), &mut keyring)?;
+        let published = Published { settings: settings.clone(), fetched: <_>::default() };
+        let frame = published.frame()?;
         Ok(Self {
             clock,
             broker: Mutex::new(Broker::new(settings, checked.limits.clone(), seed)),
             links: Mutex::default(),
             last_link: AtomicU32::new(0),
             keyring: RwLock::new(keyring),
-            verifier: RwLock::new(Arc::new(Verifier::new(checked.config.client.token.secrets()))),
+            verifier: RwLock::new(Arc::new(Verifier::new(&checked.config.client, &checked.settings))),
+            published: Mutex::new(published),
             settings: watch::Sender::new(frame),
+            endpoints: watch::Sender::new(checked.endpoints.clone()),
+            unknown: <_>::default(),
             counters: Counters::default(),
         })
     }
@@ -84,13 +133,60 @@ impl Relay {
     /// Takes a new configuration: keys, secrets and settings change together, or nothing does.
     pub fn apply(&self, checked: &Checked) -> Result<(), ApplyError> {
         let mut keyring = self.keyring.read().unwrap_or_else(PoisonError::into_inner).clone();
-        let (settings, frame) = prepare(checked, self.clock.now(), &mut keyring)?;
+        let settings = prepare(checked, self.clock.now(), &mut keyring)?;
+        let mut published = self.published.lock().unwrap_or_else(PoisonError::into_inner);
+        // Keys that were fetched stay until the endpoint has been asked again.
+        let next = Published { settings: settings.clone(), fetched: published.fetched.clone() };
+        let frame = next.frame()?;
+        *published = next;
+        drop(published);
         *self.keyring.write().unwrap_or_else(PoisonError::into_inner) = keyring;
-        let verifier = Arc::new(Verifier::new(checked.config.client.token.secrets()));
+        let verifier = Arc::new(Verifier::new(&checked.config.client, &checked.settings));
         *self.verifier.write().unwrap_or_else(PoisonError::into_inner) = verifier;
         self.broker().configure(settings);
         self.settings.send_replace(frame);
+        self.endpoints.send_replace(checked.endpoints.clone());
         Ok(())
+    }
+
+    /// Where the keys of one kind of tokens are fetched.
+    pub(crate) fn endpoint(&self, kind: Kind) -> Option<Endpoint> {
+        self.endpoints.borrow()[kind as usize].clone()
+    }
+
+    /// Tells when that changes.
+    pub(crate) fn endpoint_changes(&self) -> watch::Receiver<Endpoints> {
+        self.endpoints.subscribe()
+    }
+
+    /// Waits for a token whose key is unknown.
+    pub(crate) async fn unknown_key(&self, kind: Kind) {
+        self.unknown[kind as usize].notified().await;
+    }
+
+    /// Takes a fetched JWK set. Says how many keys there are now, if they are others than before.
+    pub(crate) fn keys_fetched(&self, kind: Kind, text: &str) -> Result<Option<usize>, String> {
+        let mut set = jwks::Set::default();
+        let useless = set.add_fetched(text)?;
+        if useless > 0 {
+            log!("{useless} fetched keys are of no use here");
+        }
+        let keys = set.len();
+        let mut published = self.published.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = std::mem::replace(&mut published.fetched[kind as usize], set.finish());
+        if before == published.fetched[kind as usize] {
+            return Ok(None);
+        }
+        match published.frame() {
+            Ok(frame) => {
+                self.settings.send_replace(frame);
+                Ok(Some(keys))
+            }
+            Err(error) => {
+                published.fetched[kind as usize] = before;
+                Err(error.to_string())
+            }
+        }
     }
 
     /// Lets time pass.
@@ -141,10 +237,11 @@ impl Relay {
                 Err(error) => break Err(error),
             };
             match frame::decode::<ToRelay<'_>>(body) {
-                Ok(ToRelay::Verify { request, token }) => {
+                Ok(ToRelay::Verify { request, kind, token }) => {
                     drop(held.take());
-                    self.verify(link, request, token);
+                    self.verify(link, request, kind, token);
                 }
+                Ok(ToRelay::UnknownKey { kind }) => self.unknown[kind as usize].notify_one(),
                 Ok(ToRelay::Stats(stats)) => {
                     drop(held.take());
                     self.lock_links().entry(link).and_modify(|known| known.stats = Some(stats));
@@ -158,9 +255,9 @@ impl Relay {
         result
     }
 
-    fn verify(&self, link: LinkId, request: u32, token: &str) {
+    fn verify(&self, link: LinkId, request: u32, kind: Kind, token: &str) {
         let verifier = Arc::clone(&self.verifier.read().unwrap_or_else(PoisonError::into_inner));
-        let answer = match verifier.verify(token, self.clock.unix()) {
+        let answer = match verifier.verify(kind, token, self.clock.unix()) {
             Ok(claims) => {
                 self.counters.verified();
                 ToShard::Verified { request, claims }
@@ -246,17 +343,10 @@ impl Relay {
     }
 }
 
-/// Settings for the bus and, encoded with certificates, for gateways.
-fn prepare(
-    checked: &Checked,
-    now: Duration,
-    keyring: &mut Keyring,
-) -> Result<(Settings, SettingsFrame), ApplyError> {
+/// Settings for the bus and for gateways, with certificates.
+fn prepare(checked: &Checked, now: Duration, keyring: &mut Keyring) -> Result<Settings, ApplyError> {
     let certificates = keyring.replace(now, checked.config.certificate_files())?;
-    let settings = Settings { certificates, ..checked.settings.clone() };
-    let mut frame = Vec::new();
-    frame::encode(&settings, &mut frame).map_err(|_| ApplyError::TooLarge)?;
-    Ok((settings, frame.into()))
+    Ok(Settings { certificates, ..checked.settings.clone() })
 }
 
 /// Appends the answer on a signing connection to `out`, as a frame.

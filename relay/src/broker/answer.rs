@@ -33,10 +33,7 @@ pub(super) struct Recovery<'a> {
 impl Broker {
     /// A channel's options, or why it cannot be.
     pub(super) fn admit(&self, channel: &str) -> Result<&Namespace, ErrorCode> {
-        if !wire::channel::valid(channel, self.settings.client.channel_max_length as usize) {
-            return Err(code::BAD_REQUEST);
-        }
-        self.settings.namespace(channel).ok_or(code::UNKNOWN_CHANNEL)
+        self.settings.channel(channel)
     }
 
     /// The channel's place in the table, made if there is room.

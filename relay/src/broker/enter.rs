@@ -9,13 +9,18 @@ use wire::{ClientId, settings::Namespace};
 
 use super::Broker;
 use crate::presence::bytes_of;
-use crate::{Entered, LinkId, Members};
+use crate::{Appearance, Entered, LinkId, Members};
 
 impl Broker {
-    pub(super) fn enter(&mut self, now: Duration, link: LinkId, channel: &str, info: &ClientInfo<'_>) {
-        let Ok(namespace) = self.admit(channel) else { return };
-        let announced = namespace.join_leave;
-        if !namespace.presence && !announced {
+    pub(super) fn enter(
+        &mut self,
+        now: Duration,
+        link: LinkId,
+        channel: &str,
+        info: &ClientInfo<'_>,
+        appearance: Appearance,
+    ) {
+        if self.admit(channel).is_err() {
             return;
         }
         let Ok(index) = self.open(channel) else {
@@ -28,12 +33,13 @@ impl Broker {
             self.channels.change(index, |_| ());
             return;
         }
-        let entered =
-            self.channels.change(index, |channel| channel.members.get_or_insert_default().enter(link, info));
+        let entered = self
+            .channels
+            .change(index, |channel| channel.members.get_or_insert_default().enter(link, info, appearance));
         if let Some(outbound) = self.links.get_mut(&link) {
             outbound.entered = true;
         }
-        if announced && entered == Some(Entered::New) {
+        if appearance.announced && entered == Some(Entered::New) {
             self.counters.joins += 1;
             let frame = encoded(&ToShard::Join { channel, info: *info });
             self.deliver_event(index, &frame);
@@ -44,7 +50,7 @@ impl Broker {
     fn has_room_for(&self, index: u32, info: &ClientInfo<'_>) -> bool {
         let members = self.channels.channel(index).and_then(|channel| channel.members.as_deref());
         let again = members.is_some_and(|members| members.contains(info.client));
-        let clients = members.map_or(0, Members::clients);
+        let clients = members.map_or(0, Members::len);
         (again || clients < self.limits.presence_per_channel)
             && self.channels.totals().presence_bytes + bytes_of(info) <= self.limits.presence_bytes
     }
@@ -52,7 +58,6 @@ impl Broker {
     pub(super) fn leave(&mut self, link: LinkId, channel: &str, client: ClientId) {
         let Some(index) = self.channels.find(channel) else { return };
         let mut left = Vec::new();
-        let announced = self.settings.namespace(channel).is_some_and(|namespace| namespace.join_leave);
         self.channels.change(index, |channel| {
             if let Some(members) = &mut channel.members {
                 members.leave(link, client, |info| {
@@ -60,9 +65,7 @@ impl Broker {
                 });
             }
         });
-        if announced {
-            self.tell_left(index, &left);
-        }
+        self.tell_left(index, &left);
     }
 
     /// Takes out those whose link is lost and whose grace is over.
@@ -71,21 +74,18 @@ impl Broker {
         if nobody || self.gone.is_empty() {
             return;
         }
-        let Self { channels, links, gone, settings, .. } = self;
+        let Self { channels, links, gone, .. } = self;
         let lapsed =
             |link: LinkId| !links.contains_key(&link) && gone.get(&link).is_none_or(|gone| gone.over(now));
-        let (mut left, mut announced) = (Vec::new(), false);
+        let mut left = Vec::new();
         channels.change(index, |channel| {
-            announced = settings.namespace(&channel.name).is_some_and(|namespace| namespace.join_leave);
             if let Some(members) = &mut channel.members {
                 members.reap(lapsed, |info| {
                     left.push(encoded(&ToShard::Leave { channel: &channel.name, info: *info }));
                 });
             }
         });
-        if announced {
-            self.tell_left(index, &left);
-        }
+        self.tell_left(index, &left);
     }
 
     fn tell_left(&mut self, index: u32, left: &[Vec<u8>]) {

@@ -23,7 +23,7 @@ use crate::limits::META_TTL_DEFAULT;
 use crate::outbound::Outbound;
 use crate::results::Results;
 use crate::stream::{Epochs, Kept};
-use crate::{Counters, Levels, Limits, LinkId, Transmit};
+use crate::{Appearance, Counters, Levels, Limits, LinkId, Transmit};
 
 /// What the shell must do.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -93,7 +93,7 @@ impl Broker {
     /// Takes one message from a link. A question is always answered on the same link.
     ///
     /// `Verify` is answered with "not available": no secret is known here, so the shell answers it before (with
-    /// [`Broker::answer`]). `Stats` is the shell's too and does nothing here.
+    /// [`Broker::answer`]). `UnknownKey` and `Stats` are the shell's too and do nothing here.
     pub fn receive(&mut self, now: Duration, link: LinkId, message: &ToRelay<'_>) {
         if self.links.get(&link).is_none_or(Outbound::overflowed) {
             return;
@@ -107,7 +107,10 @@ impl Broker {
                 self.subscribe(now, link, request, channel, recover);
             }
             ToRelay::Unsubscribe { channel } => self.unsubscribe(link, channel),
-            ToRelay::Enter { channel, info } => self.enter(now, link, channel, &info),
+            ToRelay::Enter { channel, presence, announced, info } => {
+                let appearance = Appearance { seen: presence, announced };
+                self.enter(now, link, channel, &info, appearance);
+            }
             ToRelay::Leave { channel, client } => self.leave(link, channel, client),
             ToRelay::Publish { request, channel, data, info, tags, key } => {
                 let publication = Publication { data, info, tags, ..Publication::default() };
@@ -118,7 +121,7 @@ impl Broker {
             }
             ToRelay::Presence { request, channel } => self.presence(now, link, request, channel),
             ToRelay::PresenceStats { request, channel } => self.presence_stats(now, link, request, channel),
-            ToRelay::Stats(_) => {}
+            ToRelay::UnknownKey { .. } | ToRelay::Stats(_) => {}
         }
         self.check();
     }

@@ -238,14 +238,14 @@ fn bad_names_and_unknown_namespaces_are_refused() {
     };
     assert_eq!(code(world.subscribe(A, "nobody:1", None)), code::UNKNOWN_CHANNEL.code);
     assert_eq!(code(world.subscribe(A, "", None)), code::BAD_REQUEST.code);
-    assert_eq!(code(world.publish(A, &"x".repeat(300), "x")), code::BAD_REQUEST.code);
+    assert_eq!(code(world.publish(A, &"x".repeat(300), "x")), code::LIMIT_EXCEEDED.code);
     assert_eq!(world.broker.levels().channels, 0);
 }
 
 #[test]
 fn tokens_are_not_this_librarys_business_but_are_answered() {
     let mut world = world();
-    world.ask(A, |request| ToRelay::Verify { request, token: "t" });
+    world.ask(A, |request| ToRelay::Verify { request, kind: wire::token::Kind::Connection, token: "t" });
     assert_eq!(world.take(A), [Seen::Failed { code: code::NOT_AVAILABLE.code }]);
 }
 

@@ -10,6 +10,7 @@ pub mod config;
 pub mod frame;
 pub mod limits;
 pub mod link;
+pub mod pattern;
 pub mod settings;
 pub mod sign;
 pub mod stats;

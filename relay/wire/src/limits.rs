@@ -17,6 +17,12 @@ pub const TAGS_MAX: usize = 64;
 pub const TAGS_BYTES_MAX: usize = 4096;
 /// Bytes of an idempotency key.
 pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 256;
+/// A regular expression of the configuration as it is written.
+pub const PATTERN_BYTES_MAX: usize = 4096;
+/// The same compiled.
+pub const PATTERN_COMPILED_BYTES_MAX: usize = 256 * 1024;
+/// Channels that one connection token may subscribe its connection to.
+pub const TOKEN_SUBS_MAX: usize = 512;
 
 const _: () = assert!(RECOVERY_BYTES_MAX * 3 / 2 <= FRAME_BYTES_MAX);
 const _: () = assert!(FRAME_BYTES_MAX < LINK_TO_SHARD_BYTES_MAX);

@@ -6,7 +6,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ClientId, stats::ShardStats, tags::Tags, token::Claims};
+use crate::{
+    ClientId,
+    stats::ShardStats,
+    tags::Tags,
+    token::{Claims, Kind},
+};
 
 /// A place in a channel's stream.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -55,10 +60,12 @@ pub struct Publication<'a> {
 /// What a shard says.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub enum ToRelay<'a> {
-    /// Verify a connection token that is signed with a shared secret. Answer: `Verified` or `Failed`.
+    /// Verify a token that is signed with a shared secret. Answer: `Verified` or `Failed`.
     Verify {
         /// Echoed in the answer.
         request: u32,
+        /// What it is to be for.
+        kind: Kind,
         /// The token as the client sent it.
         #[serde(borrow)]
         token: &'a str,
@@ -83,11 +90,20 @@ pub enum ToRelay<'a> {
         #[serde(borrow)]
         channel: &'a str,
     },
-    /// A client entered a channel with presence or join/leave (idempotent by client). No answer.
+    /// A token came whose public key is not in the set that the relay fetches: it may want to fetch it again. No answer.
+    UnknownKey {
+        /// What the token is for.
+        kind: Kind,
+    },
+    /// A client entered a channel (idempotent by client). No answer.
     Enter {
         /// The channel.
         #[serde(borrow)]
         channel: &'a str,
+        /// It is seen in the channel's presence.
+        presence: bool,
+        /// Others are told that it joined, and will be told when it leaves.
+        announced: bool,
         /// Who.
         #[serde(borrow)]
         info: ClientInfo<'a>,

@@ -2,6 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::{
+    channel::{self, Boundaries},
+    code::{self, ErrorCode},
+    pattern::Pattern,
+};
+
 /// Sent when a control connection opens and again on every reload. Replaces the last one whole.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub struct Settings {
@@ -13,12 +19,52 @@ pub struct Settings {
     pub default_namespace: Namespace,
     /// Options by namespace; sorted by name.
     pub namespaces: Vec<Namespace>,
-    /// Public keys as a JWK set in JSON; empty when there are none.
-    pub jwks: String,
-    /// Whether the relay can verify tokens that are signed with a shared secret.
-    pub hmac: bool,
+    /// The marks inside channel names.
+    pub boundaries: Boundaries,
+    /// How connection tokens are verified, and subscription tokens too unless there is `subscription_tokens`.
+    pub tokens: Tokens,
+    /// How subscription tokens are verified, where that differs.
+    pub subscription_tokens: Option<Tokens>,
     /// Certificates; the first is the default for unknown or absent SNI.
     pub certificates: Vec<Certificate>,
+}
+
+/// How tokens of one kind are verified.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Tokens {
+    /// Public keys as a JWK set in JSON; empty when there are none.
+    pub jwks: String,
+    /// The relay fetches that set from somewhere: it wants to be told of tokens whose key is not in it.
+    pub fetched: bool,
+    /// Whether the relay can verify tokens that are signed with a shared secret.
+    pub hmac: bool,
+    /// What a token's `aud` must have.
+    pub audience: Expected,
+    /// What a token's `iss` must be.
+    pub issuer: Expected,
+}
+
+/// What a claim must be.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub enum Expected {
+    /// Anything, or absent.
+    #[default]
+    Anything,
+    /// This.
+    Exactly(String),
+    /// Something this pattern is found in.
+    Like(Pattern),
+}
+
+impl Expected {
+    /// Whether one of the claim's values will do.
+    pub fn met<'a>(&self, mut values: impl Iterator<Item = &'a str>) -> bool {
+        match self {
+            Self::Anything => true,
+            Self::Exactly(text) => values.any(|value| value == text),
+            Self::Like(pattern) => values.any(|value| pattern.matches(value)),
+        }
+    }
 }
 
 /// A certificate whose private key stays in the relay.
@@ -37,8 +83,16 @@ pub struct Certificate {
 pub struct ClientOptions {
     /// Anonymous connections without a token.
     pub allow_anonymous_connect_without_token: bool,
+    /// Tokens without a user are refused.
+    pub disallow_anonymous_connection_tokens: bool,
     /// Development only: every command is permitted to everybody.
     pub insecure: bool,
+    /// Each user's connections are subscribed to the user's personal channel, in this namespace (or, empty, in none).
+    pub personal_channel: Option<String>,
+    /// A new connection of a user ends the user's other ones.
+    pub single_connection: bool,
+    /// Connections of one user; 0 is any number.
+    pub user_connection_limit: u32,
     /// Server ping interval; 0 sends none.
     pub ping_interval_ms: u32,
     /// How long a pong may take.
@@ -47,6 +101,8 @@ pub struct ClientOptions {
     pub stale_close_delay_ms: u32,
     /// Grace after a connection's expiry for a refresh.
     pub expired_close_delay_ms: u32,
+    /// The same for a subscription.
+    pub expired_sub_close_delay_ms: u32,
     /// Subscriptions per connection.
     pub channel_limit: u32,
     /// Bytes of a channel name.
@@ -64,11 +120,16 @@ impl Default for ClientOptions {
     fn default() -> Self {
         Self {
             allow_anonymous_connect_without_token: false,
+            disallow_anonymous_connection_tokens: false,
             insecure: false,
+            personal_channel: None,
+            single_connection: false,
+            user_connection_limit: 0,
             ping_interval_ms: 25_000,
             pong_timeout_ms: 8_000,
             stale_close_delay_ms: 10_000,
             expired_close_delay_ms: 25_000,
+            expired_sub_close_delay_ms: 25_000,
             channel_limit: 128,
             channel_max_length: 255,
             queue_max_size: 1024 * 1024,
@@ -83,6 +144,10 @@ impl Default for ClientOptions {
 pub struct Namespace {
     /// The part of a channel name before the colon; empty for the default namespace.
     pub name: String,
+    /// What the name must match behind the namespace. Without it names are printable ASCII.
+    pub channel_regex: Option<Pattern>,
+    /// A channel may name the users that may enter it; then nobody else does without a token.
+    pub allow_user_limited_channels: bool,
     /// Publications kept; 0 with `history_ttl_ms` 0 keeps none.
     pub history_size: u32,
     /// How long they are kept after the last publication.
@@ -188,19 +253,85 @@ impl Namespace {
 impl Settings {
     /// The options of a channel's namespace, or `None` when it names one that does not exist.
     pub fn namespace(&self, channel: &str) -> Option<&Namespace> {
-        match crate::channel::namespace(channel) {
-            "" => Some(&self.default_namespace),
-            name => {
-                let index = self.namespaces.binary_search_by(|n| n.name.as_str().cmp(name)).ok()?;
-                Some(&self.namespaces[index])
-            }
+        self.named(self.boundaries.split(channel).0)
+    }
+
+    /// The options of a channel that may exist: its name is one, and so is its namespace.
+    pub fn channel(&self, channel: &str) -> Result<&Namespace, ErrorCode> {
+        let length_max = self.client.channel_max_length as usize;
+        if channel.len() > length_max {
+            return Err(code::LIMIT_EXCEEDED);
         }
+        let (name, rest) = self.boundaries.split(channel);
+        let options = self.named(name);
+        let good = match options.and_then(|options| options.channel_regex.as_ref()) {
+            // What a pattern allows may be any text, but no name ends a line or a log's colours.
+            Some(pattern) => {
+                !channel.is_empty() && !channel.chars().any(char::is_control) && pattern.matches(rest)
+            }
+            None => channel::valid(channel, length_max),
+        };
+        if !good {
+            return Err(code::BAD_REQUEST);
+        }
+        options.ok_or(code::UNKNOWN_CHANNEL)
+    }
+
+    /// How subscription tokens are verified.
+    pub fn subscription_tokens(&self) -> &Tokens {
+        self.subscription_tokens.as_ref().unwrap_or(&self.tokens)
+    }
+
+    fn named(&self, name: &str) -> Option<&Namespace> {
+        if name.is_empty() {
+            return Some(&self.default_namespace);
+        }
+        let index = self.namespaces.binary_search_by(|n| n.name.as_str().cmp(name)).ok()?;
+        Some(&self.namespaces[index])
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn world(regex: Option<&str>) -> Settings {
+        let channel_regex = regex.map(|text| Pattern::new(text).unwrap());
+        let chat = Namespace { name: "chat".to_owned(), channel_regex, ..Namespace::default() };
+        Settings { namespaces: vec![chat], ..Settings::default() }
+    }
+
+    #[test]
+    fn a_channel_is_what_its_namespace_says_or_nothing() {
+        let settings = world(None);
+        assert_eq!(settings.channel("chat:1").map(|n| n.name.as_str()), Ok("chat"));
+        assert_eq!(settings.channel("$chat:1").map(|n| n.name.as_str()), Ok("chat"));
+        assert_eq!(settings.channel("news").map(|n| n.name.as_str()), Ok(""));
+        assert_eq!(settings.channel("other:1"), Err(code::UNKNOWN_CHANNEL));
+        assert_eq!(settings.channel(""), Err(code::BAD_REQUEST));
+        assert_eq!(settings.channel("chat:größe"), Err(code::BAD_REQUEST));
+        assert_eq!(settings.channel(&"a".repeat(256)), Err(code::LIMIT_EXCEEDED));
+    }
+
+    #[test]
+    fn a_pattern_is_for_what_follows_the_namespace_and_may_allow_any_script() {
+        let settings = world(Some("^[0-9]+$"));
+        assert!(settings.channel("chat:42").is_ok());
+        assert_eq!(settings.channel("chat:x"), Err(code::BAD_REQUEST));
+        let any = world(Some("^.*$"));
+        assert!(any.channel("chat:größe").is_ok());
+        assert_eq!(any.channel("chat:a\nb"), Err(code::BAD_REQUEST));
+    }
+
+    #[test]
+    fn what_is_expected_of_a_claim_is_met_by_any_of_its_values() {
+        let values = ["api", "edge-1"];
+        assert!(Expected::Anything.met([].into_iter()));
+        assert!(Expected::Exactly("edge-1".to_owned()).met(values.into_iter()));
+        assert!(!Expected::Exactly("edge".to_owned()).met(values.into_iter()));
+        assert!(Expected::Like(Pattern::new("^edge-[0-9]$").unwrap()).met(values.into_iter()));
+        assert!(!Expected::Exactly("edge".to_owned()).met([].into_iter()));
+    }
 
     #[test]
     fn data_is_what_its_format_says() {

@@ -1,7 +1,9 @@
-//! What a connection token (a JWT of the client protocol) is made of and says.
+//! What a token (a JWT of the client protocol, for a connection or for a subscription) is made of and says.
 //!
-//! Owns its parts and its claims. Never verifies a signature: the relay does for shared secrets, the gateway for public keys,
+//! Owns its parts and its claims, and what is expected of them. Never verifies a signature: the relay does for shared secrets, the gateway for public keys,
 //! both on an [`Unverified`] token and both reading the claims with [`Unverified::payload`] afterwards.
+
+use std::collections::BTreeMap;
 
 use base64::{
     Engine,
@@ -11,18 +13,64 @@ use base64::{
 use serde::{Deserialize, Serialize};
 use serde_json::{Number, value::RawValue};
 
-/// The claims of a connection token that matter to a session. Verified by the relay (HMAC) or the gateway (public keys).
+use crate::{limits::TOKEN_SUBS_MAX, settings::Tokens};
+
+/// What a token is for. One of a kind is never taken for the other.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Kind {
+    /// A connection: it may have channels, never *a* channel.
+    Connection,
+    /// One subscription: it names the channel.
+    Subscription,
+}
+
+/// The claims of a token that matter to a session. Verified by the relay (HMAC) or the gateway (public keys).
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Claims {
     /// User id; empty is anonymous.
     pub user: String,
     /// Unix seconds after which the *token* is refused; 0 never.
     pub exp: u64,
-    /// Unix seconds at which the *connection* expires; 0 never. `expire_at` if the token has it, else `exp`.
+    /// Unix seconds at which the *connection* or subscription expires; 0 never. `expire_at` if the token has it, else `exp`.
     pub expire_at: u64,
-    /// JSON shown in presence, join, leave and publications; empty when absent.
+    /// JSON of the connection, shown in presence, join, leave and publications; empty when absent.
     #[serde(with = "serde_bytes")]
     pub info: Vec<u8>,
+    /// Of a connection token: the channels that the server subscribes the connection to, sorted by name. Of a subscription
+    /// token: the one it is for.
+    pub subs: Vec<Sub>,
+    /// Of a subscription token: the only session that may use it; empty for any of the user's.
+    pub client: String,
+}
+
+/// A subscription as a token grants it.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Sub {
+    /// The channel.
+    pub channel: String,
+    /// JSON shown with whatever the subscriber does in the channel; empty when absent.
+    #[serde(with = "serde_bytes")]
+    pub info: Vec<u8>,
+    /// JSON for the subscriber; empty when absent.
+    #[serde(with = "serde_bytes")]
+    pub data: Vec<u8>,
+    /// Options of the namespace that are others here.
+    pub overrides: Overrides,
+}
+
+/// Options of a namespace that are others for one subscription; `None` is as the namespace says.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Overrides {
+    /// The subscriber is seen in presence.
+    pub presence: Option<bool>,
+    /// Others are told when it joins and leaves.
+    pub join_leave: Option<bool>,
+    /// It is told without asking who joins and leaves.
+    pub force_push_join_leave: Option<bool>,
+    /// It recovers without asking.
+    pub force_recovery: Option<bool>,
+    /// It is positioned without asking.
+    pub force_positioning: Option<bool>,
 }
 
 impl Claims {
@@ -32,13 +80,17 @@ impl Claims {
     }
 }
 
-/// What a token says, times not yet compared.
+/// What a token says, nothing of it compared yet.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Payload {
     /// The claims that a session keeps.
     pub claims: Claims,
     /// Unix seconds before which the token is refused (`nbf`) as if it had expired; 0 when it does not say.
     pub not_before: u64,
+    /// Who it is meant for (`aud`).
+    pub audience: Vec<String>,
+    /// Who made it (`iss`); empty when it does not say.
+    pub issuer: String,
 }
 
 impl Payload {
@@ -47,16 +99,69 @@ impl Payload {
         self.not_before > now
     }
 
-    /// Reads the JSON of a token's middle part. Unknown claims are ignored, duplicate ones refused.
-    pub fn parse(json: &[u8]) -> Result<Self, Malformed> {
+    /// Whether its audience and issuer are what the operator expects.
+    pub fn expected(&self, tokens: &Tokens) -> bool {
+        let issuer = Some(self.issuer.as_str()).filter(|issuer| !issuer.is_empty());
+        tokens.audience.met(self.audience.iter().map(String::as_str)) && tokens.issuer.met(issuer.into_iter())
+    }
+
+    /// Reads the JSON of a token's middle part. Unknown claims are ignored, duplicate ones refused. A token of the other kind
+    /// is malformed.
+    pub fn parse(json: &[u8], kind: Kind) -> Result<Self, Malformed> {
         let raw: RawClaims<'_> = serde_json::from_slice(json).map_err(|_| Malformed::Claims)?;
         // A token that names a time has one: zero in it is 1970, not "never".
         let exp = raw.exp.as_ref().map_or(0, |exp| seconds(exp).max(1));
-        let info = raw.info()?;
-        let expire_at = raw.expire_at.unwrap_or(exp);
-        let claims = Claims { user: raw.sub.unwrap_or_default(), exp, expire_at, info };
-        Ok(Self { claims, not_before: raw.nbf.map_or(0, |nbf| seconds(&nbf)) })
+        let expire_at = raw.expire_at.map_or(exp, |at| u64::try_from(at).unwrap_or(0));
+        let info = embedded(raw.info, raw.b64info.as_deref())?;
+        let mut claims = Claims {
+            user: raw.sub.unwrap_or_default(),
+            exp,
+            expire_at,
+            client: raw.client.unwrap_or_default(),
+            ..Claims::default()
+        };
+        let channel = raw.channel.unwrap_or_default();
+        match kind {
+            Kind::Connection if !channel.is_empty() => return Err(Malformed::Kind),
+            Kind::Connection => {
+                claims.info = info;
+                claims.subs = subs(raw.subs.unwrap_or_default(), raw.channels.unwrap_or_default())?;
+            }
+            Kind::Subscription if channel.is_empty() => return Err(Malformed::Kind),
+            Kind::Subscription => {
+                let data = embedded(raw.data, raw.b64data.as_deref())?;
+                let overrides = raw.overrides.unwrap_or_default().into();
+                claims.subs = vec![Sub { channel, info, data, overrides }];
+            }
+        }
+        Ok(Self {
+            claims,
+            not_before: raw.nbf.map_or(0, |nbf| seconds(&nbf)),
+            audience: raw.aud.map(RawAudience::all).unwrap_or_default(),
+            issuer: raw.iss.unwrap_or_default(),
+        })
     }
+}
+
+/// The channels of a connection token, sorted: `subs` if it has any, else `channels`.
+fn subs(subs: BTreeMap<String, RawSub<'_>>, mut channels: Vec<String>) -> Result<Vec<Sub>, Malformed> {
+    if subs.len() > TOKEN_SUBS_MAX || channels.len() > TOKEN_SUBS_MAX {
+        return Err(Malformed::Claims);
+    }
+    if subs.is_empty() {
+        channels.sort_unstable();
+        channels.dedup();
+        return Ok(channels.into_iter().map(|channel| Sub { channel, ..Sub::default() }).collect());
+    }
+    let read = |(channel, raw): (String, RawSub<'_>)| {
+        Ok(Sub {
+            channel,
+            info: embedded(raw.info, raw.b64info.as_deref())?,
+            data: embedded(raw.data, raw.b64data.as_deref())?,
+            overrides: raw.overrides.unwrap_or_default().into(),
+        })
+    };
+    subs.into_iter().map(read).collect()
 }
 
 /// A token whose signature nobody has looked at. Its header decides who can verify it, never whether it is genuine.
@@ -91,10 +196,10 @@ impl<'a> Unverified<'a> {
     }
 
     /// What the token says. Only worth anything after `message` was found to be signed with `signature`.
-    pub fn payload(&self) -> Result<Payload, Malformed> {
+    pub fn payload(&self, kind: Kind) -> Result<Payload, Malformed> {
         let (_, payload) = self.message.split_once('.').ok_or(Malformed::Parts)?;
         let json = URL_SAFE_NO_PAD.decode(payload).map_err(|_| Malformed::Claims)?;
-        Payload::parse(&json)
+        Payload::parse(&json, kind)
     }
 }
 
@@ -108,6 +213,7 @@ pub enum Algorithm {
     EdDsa,
     Es256,
     Es384,
+    Es512,
     Rs256,
     Rs384,
     Rs512,
@@ -123,6 +229,7 @@ impl Algorithm {
             "EdDSA" => Self::EdDsa,
             "ES256" => Self::Es256,
             "ES384" => Self::Es384,
+            "ES512" => Self::Es512,
             "RS256" => Self::Rs256,
             "RS384" => Self::Rs384,
             "RS512" => Self::Rs512,
@@ -151,6 +258,9 @@ pub enum Malformed {
     /// The payload is not base64url of the JSON it should be.
     #[error("claims not readable")]
     Claims,
+    /// A connection's token with a `channel`, or a subscription's without.
+    #[error("made for a connection where a subscription's is needed, or the other way")]
+    Kind,
 }
 
 #[derive(Deserialize)]
@@ -165,10 +275,79 @@ struct RawClaims<'a> {
     sub: Option<String>,
     exp: Option<Number>,
     nbf: Option<Number>,
-    expire_at: Option<u64>,
+    aud: Option<RawAudience>,
+    iss: Option<String>,
+    expire_at: Option<i64>,
     #[serde(borrow)]
     info: Option<&'a RawValue>,
     b64info: Option<String>,
+    channels: Option<Vec<String>>,
+    #[serde(borrow)]
+    subs: Option<BTreeMap<String, RawSub<'a>>>,
+    channel: Option<String>,
+    client: Option<String>,
+    #[serde(borrow)]
+    data: Option<&'a RawValue>,
+    b64data: Option<String>,
+    #[serde(rename = "override")]
+    overrides: Option<RawOverrides>,
+}
+
+/// RFC 7519 §4.1.3: one, or several.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum RawAudience {
+    One(String),
+    Several(Vec<String>),
+}
+
+impl RawAudience {
+    fn all(self) -> Vec<String> {
+        match self {
+            Self::One(one) => vec![one],
+            Self::Several(all) => all,
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct RawSub<'a> {
+    #[serde(borrow)]
+    info: Option<&'a RawValue>,
+    b64info: Option<String>,
+    #[serde(borrow)]
+    data: Option<&'a RawValue>,
+    b64data: Option<String>,
+    #[serde(rename = "override")]
+    overrides: Option<RawOverrides>,
+}
+
+#[derive(Default, Deserialize)]
+struct RawOverrides {
+    presence: Option<RawBool>,
+    join_leave: Option<RawBool>,
+    force_push_join_leave: Option<RawBool>,
+    force_recovery: Option<RawBool>,
+    force_positioning: Option<RawBool>,
+}
+
+#[derive(Deserialize)]
+struct RawBool {
+    #[serde(default)]
+    value: bool,
+}
+
+impl From<RawOverrides> for Overrides {
+    fn from(raw: RawOverrides) -> Self {
+        let value = |raw: Option<RawBool>| raw.map(|raw| raw.value);
+        Self {
+            presence: value(raw.presence),
+            join_leave: value(raw.join_leave),
+            force_push_join_leave: value(raw.force_push_join_leave),
+            force_recovery: value(raw.force_recovery),
+            force_positioning: value(raw.force_positioning),
+        }
+    }
 }
 
 /// Base64 as issuers write it: with padding or without.
@@ -177,16 +356,15 @@ const LENIENT: GeneralPurpose = GeneralPurpose::new(
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-impl RawClaims<'_> {
-    /// `b64info` goes before `info`. It must hold JSON, since it is embedded as such in what every client of a channel reads.
-    fn info(&self) -> Result<Vec<u8>, Malformed> {
-        let Some(text) = self.b64info.as_deref().filter(|text| !text.is_empty()) else {
-            return Ok(self.info.map_or_else(Vec::new, |info| info.get().as_bytes().to_vec()));
-        };
-        let json = LENIENT.decode(text).map_err(|_| Malformed::Claims)?;
-        serde_json::from_slice::<&RawValue>(&json).map_err(|_| Malformed::Claims)?;
-        Ok(json)
-    }
+/// JSON from one of two claims; base64 goes before plain. It must hold JSON, since it is embedded as such in what every client of
+/// a channel reads.
+fn embedded(plain: Option<&RawValue>, base64: Option<&str>) -> Result<Vec<u8>, Malformed> {
+    let Some(text) = base64.filter(|text| !text.is_empty()) else {
+        return Ok(plain.map_or_else(Vec::new, |json| json.get().as_bytes().to_vec()));
+    };
+    let json = LENIENT.decode(text).map_err(|_| Malformed::Claims)?;
+    serde_json::from_slice::<&RawValue>(&json).map_err(|_| Malformed::Claims)?;
+    Ok(json)
 }
 
 /// A NumericDate (RFC 7519 §2) may have a fraction; whole seconds are enough here. Before 1970 counts as 1970.
@@ -195,101 +373,4 @@ fn seconds(date: &Number) -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn token(header: &str, payload: &str) -> String {
-        format!("{}.{}.c2ln", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(payload))
-    }
-
-    fn claims(json: &str) -> Claims {
-        Payload::parse(json.as_bytes()).unwrap().claims
-    }
-
-    #[test]
-    fn a_token_comes_apart_into_algorithm_key_and_signed_message() {
-        let token = token(r#"{"alg":"ES256","typ":"JWT","kid":"k1"}"#, r#"{"sub":"42"}"#);
-        let unverified = Unverified::parse(&token).unwrap();
-        assert_eq!(unverified.algorithm, Algorithm::Es256);
-        assert_eq!(unverified.kid.as_deref(), Some("k1"));
-        assert_eq!(unverified.signature, "c2ln");
-        assert_eq!(format!("{}.c2ln", unverified.message), token);
-        assert_eq!(unverified.payload().unwrap().claims.user, "42");
-    }
-
-    #[test]
-    fn no_algorithm_and_unknown_ones_are_refused() {
-        for alg in ["none", "None", "NONE", "", "PS256", "ES512", "HS1", "es256"] {
-            let token = token(&format!(r#"{{"alg":"{alg}"}}"#), "{}");
-            assert_eq!(Unverified::parse(&token), Err(Malformed::Algorithm), "{alg}");
-        }
-        assert_eq!(Unverified::parse(&token("{}", "{}")), Err(Malformed::Header));
-    }
-
-    #[test]
-    fn a_critical_extension_is_refused() {
-        let token = token(r#"{"alg":"HS256","crit":["b64"],"b64":false}"#, "{}");
-        assert_eq!(Unverified::parse(&token), Err(Malformed::Header));
-    }
-
-    #[test]
-    fn garbage_is_malformed() {
-        for token in ["", ".", "..", "a.b", "a.b.c", "a.b.c.d", "!!.!!.!!", "e30.e30.e30", "🦀.🦀.🦀"] {
-            assert!(Unverified::parse(token).is_err(), "{token}");
-        }
-        let token = token(r#"{"alg":"HS256"}"#, "[]");
-        assert_eq!(Unverified::parse(&token).unwrap().payload(), Err(Malformed::Claims));
-    }
-
-    #[test]
-    fn expiry_of_the_connection_follows_the_token_unless_it_says_otherwise() {
-        assert_eq!(claims(r#"{"exp":100}"#), Claims { exp: 100, expire_at: 100, ..Claims::default() });
-        assert_eq!(claims(r#"{"exp":100,"expire_at":0}"#), Claims { exp: 100, ..Claims::default() });
-        assert_eq!(claims(r#"{"exp":100,"expire_at":200}"#).expire_at, 200);
-        assert_eq!(claims(r#"{"expire_at":200}"#), Claims { expire_at: 200, ..Claims::default() });
-        assert_eq!(claims("{}"), Claims::default());
-    }
-
-    #[test]
-    fn an_expiry_at_or_before_1970_is_long_past_and_not_never() {
-        for json in [r#"{"exp":0}"#, r#"{"exp":-5}"#, r#"{"exp":-1e300}"#] {
-            assert!(claims(json).expired(1_000_000), "{json}");
-        }
-        assert!(!claims("{}").expired(u64::MAX));
-        assert!(!claims(r#"{"exp":1e300}"#).expired(1_000_000));
-    }
-
-    #[test]
-    fn dates_may_have_a_fraction_and_the_last_second_does_not_count() {
-        let claims = claims(r#"{"exp":100.75}"#);
-        assert!(!claims.expired(99));
-        assert!(claims.expired(100));
-        let payload = Payload::parse(br#"{"nbf":50}"#).unwrap();
-        assert!(payload.early(49));
-        assert!(!payload.early(50));
-    }
-
-    #[test]
-    fn info_stays_verbatim_and_b64info_goes_before_it() {
-        assert_eq!(claims(r#"{"info": {"name" : "A"} }"#).info, br#"{"name" : "A"}"#);
-        assert_eq!(claims(r#"{"info":1,"b64info":"eyJhIjoxfQ=="}"#).info, br#"{"a":1}"#);
-        assert_eq!(claims(r#"{"b64info":"eyJhIjoxfQ"}"#).info, br#"{"a":1}"#);
-        assert_eq!(claims(r#"{"info":null,"b64info":""}"#).info, b"");
-    }
-
-    #[test]
-    fn claims_of_the_wrong_kind_are_refused() {
-        for json in [
-            r#"{"sub":42}"#,
-            r#"{"exp":"100"}"#,
-            r#"{"expire_at":-1}"#,
-            r#"{"b64info":"!"}"#,
-            r#"{"b64info":"bm90IGpzb24="}"#,
-            r#"{"sub":"a","sub":"b"}"#,
-            "null",
-            "",
-        ] {
-            assert_eq!(Payload::parse(json.as_bytes()), Err(Malformed::Claims), "{json}");
-        }
-    }
-}
+mod tests;

@@ -10,6 +10,7 @@ use wire::{
     settings::Settings,
     sign::{SignReply, SignRequest},
     tags::TagsBuf,
+    token::Kind,
 };
 
 /// Encodings are not unique (a number may be written longer than it need be), but meaning is, and the shortest is written.
@@ -55,10 +56,11 @@ pub(super) fn seeds() -> Vec<Vec<u8>> {
     let publication = Publication { offset: 301, data: b"{}", info: Some(info), tags, delta: true };
     let channel = "chat:42";
     let asked = [
-        ToRelay::Verify { request: 1, token: "a.b.c" },
+        ToRelay::Verify { request: 1, kind: Kind::Subscription, token: "a.b.c" },
+        ToRelay::UnknownKey { kind: Kind::Connection },
         ToRelay::Subscribe { request: 2, channel, recover: position, latest: true },
         ToRelay::Unsubscribe { channel },
-        ToRelay::Enter { channel, info },
+        ToRelay::Enter { channel, presence: true, announced: false, info },
         ToRelay::Leave { channel, client },
         ToRelay::Publish { request: 3, channel, data: b"{}", info: Some(info), tags, key: "k" },
         ToRelay::History { request: 4, channel, since: position, limit: -1, reverse: true },

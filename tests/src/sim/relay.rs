@@ -236,11 +236,11 @@ impl Relay {
     fn hear(&mut self, now: Duration, link: LinkId, message: &ToRelay<'_>) {
         self.trace.note("to relay", u64::from(link.0), kind(message));
         match message {
-            ToRelay::Verify { request, token } => {
+            ToRelay::Verify { request, kind, token } => {
                 let claims = Unverified::parse(token)
                     .ok()
                     .filter(|token| token.signature == GENUINE)
-                    .and_then(|token| token.payload().ok());
+                    .and_then(|token| token.payload(*kind).ok());
                 let answer = match claims {
                     Some(payload) => ToShard::Verified { request: *request, claims: payload.claims },
                     None => ToShard::Failed { request: *request, code: code::UNAUTHORIZED.code },
@@ -285,5 +285,6 @@ const fn kind(message: &ToRelay<'_>) -> u64 {
         ToRelay::Presence { .. } => 7,
         ToRelay::PresenceStats { .. } => 8,
         ToRelay::Stats(_) => 9,
+        ToRelay::UnknownKey { .. } => 10,
     }
 }

@@ -17,7 +17,7 @@ use protocol::{
     upgrade::Rules,
 };
 use relay::Limits;
-use wire::settings::{ClientOptions, Namespace, Settings};
+use wire::settings::{ClientOptions, Namespace, Settings, Tokens};
 
 use super::{
     client::{Channel, Client, Phase, Surroundings},
@@ -368,7 +368,7 @@ fn settings(plan: &Plan) -> Settings {
             Namespace { presence: true, join_leave: true, force_push_join_leave: true, ..forced("room") },
             kept("soft"),
         ],
-        hmac: true,
+        tokens: Tokens { hmac: true, ..Tokens::default() },
         ..Settings::default()
     }
 }
@@ -376,5 +376,5 @@ fn settings(plan: &Plan) -> Settings {
 fn policy(settings: &Settings, secure: Option<&Secure>) -> Result<Arc<Policy>, String> {
     let keys = Keys::parse("").map_err(|error| error.to_string())?;
     let tls = secure.map(|secure| Arc::clone(&secure.server));
-    Ok(Arc::new(Policy { settings: settings.clone(), keys, tls }))
+    Ok(Arc::new(Policy { settings: settings.clone(), keys, subscription_keys: None, tls }))
 }

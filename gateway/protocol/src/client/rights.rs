@@ -4,15 +4,13 @@
 //! caller says who asks and whether it is subscribed.
 
 use wire::{
-    channel,
     code::{self, ErrorCode},
     settings::{ClientOptions, Namespace, RecoveryMode, Settings},
+    token::Overrides,
 };
 
 use super::command::Subscribe;
-
-/// Channels whose names begin so are entered with a subscription token and not otherwise, whatever the namespace allows.
-const PRIVATE_PREFIX: char = '$';
+use crate::pending::Wish;
 
 /// Who asks.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -21,6 +19,15 @@ pub struct Caller<'a> {
     pub user: &'a str,
     /// Whether it is subscribed to the channel it asks about.
     pub subscribed: bool,
+}
+
+/// What lets a subscription be.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Grant<'a> {
+    /// The options of the namespace.
+    Options,
+    /// A token for it, with what is different: a client's subscription token, or the connection token of one that the server makes.
+    Token(&'a Overrides),
 }
 
 /// What a subscription gets.
@@ -36,8 +43,25 @@ pub struct Granted {
     pub latest: bool,
     /// It is told who joins and leaves.
     pub join_leave: bool,
-    /// Others see it in the channel's presence or are told that it joined and left.
-    pub enters: bool,
+    /// Others see it in the channel's presence.
+    pub presence: bool,
+    /// Others are told that it joined and left.
+    pub announced: bool,
+}
+
+impl Granted {
+    /// What is asked of the relay and told to the client.
+    pub const fn wish(&self, asked: &Subscribe<'_>) -> Wish {
+        Wish {
+            recover: (asked.recover || self.recovers) && self.recoverable,
+            latest: self.latest,
+            offset: asked.offset,
+            recoverable: self.recoverable,
+            positioned: self.positioned,
+            joins: self.join_leave,
+            reject_unrecovered: asked.rejects_unrecovered(),
+        }
+    }
 }
 
 /// Whether a connection without a token may be made.
@@ -50,29 +74,38 @@ pub fn subscribe(
     settings: &Settings,
     caller: Caller<'_>,
     asked: &Subscribe<'_>,
+    grant: Grant<'_>,
 ) -> Result<Granted, ErrorCode> {
     let namespace = namespace(settings, &asked.channel)?;
     if asked.kind != 0 || !asked.filter.is_empty() {
         return Err(code::NOT_AVAILABLE);
     }
     let insecure = settings.client.insecure;
-    if asked.channel.starts_with(PRIVATE_PREFIX) || !subscribing(namespace).includes(caller, insecure) {
-        return Err(code::PERMISSION_DENIED);
-    }
+    let overrides = match grant {
+        Grant::Options => {
+            permit(may_subscribe(settings, namespace, caller, &asked.channel))?;
+            Overrides::default()
+        }
+        Grant::Token(overrides) => *overrides,
+    };
     // What the subscriber will be allowed once it is one.
     let subscriber = Caller { subscribed: true, ..caller };
     let history = reading_history(namespace).includes(subscriber, insecure);
     let presence = reading_presence(namespace).includes(subscriber, insecure);
-    let recoverable = namespace.force_recovery || asked.recoverable && (namespace.allow_recovery || history);
-    let positioned =
-        namespace.force_positioning || asked.positioned && (namespace.allow_positioning || history);
+    let force_recovery = overrides.force_recovery.unwrap_or(namespace.force_recovery);
+    let force_positioning = overrides.force_positioning.unwrap_or(namespace.force_positioning);
+    let force_push = overrides.force_push_join_leave.unwrap_or(namespace.force_push_join_leave);
+    let events = namespace.join_leave || overrides.force_push_join_leave == Some(true);
+    let recoverable = force_recovery || asked.recoverable && (namespace.allow_recovery || history);
+    let positioned = force_positioning || asked.positioned && (namespace.allow_positioning || history);
     Ok(Granted {
         recoverable: recoverable && namespace.has_history(),
         positioned: (recoverable || positioned) && namespace.has_history(),
         recovers: namespace.auto_cache_recover,
         latest: namespace.force_recovery_mode == RecoveryMode::Cache,
-        join_leave: namespace.join_leave && (namespace.force_push_join_leave || asked.join_leave && presence),
-        enters: namespace.presence || namespace.join_leave,
+        join_leave: events && (force_push || asked.join_leave && presence),
+        presence: overrides.presence.unwrap_or(namespace.presence),
+        announced: overrides.join_leave.unwrap_or(namespace.join_leave),
     })
 }
 
@@ -108,14 +141,20 @@ pub fn presence(settings: &Settings, caller: Caller<'_>, channel: &str) -> Resul
 
 /// The options of a channel, if it can exist.
 pub fn namespace<'s>(settings: &'s Settings, channel: &str) -> Result<&'s Namespace, ErrorCode> {
-    let length_max = settings.client.channel_max_length as usize;
-    if channel.len() > length_max {
-        return Err(code::LIMIT_EXCEEDED);
+    settings.channel(channel)
+}
+
+/// Without a token: never into a private channel; into a user-limited one if it names the user; else as the namespace says.
+fn may_subscribe(settings: &Settings, namespace: &Namespace, caller: Caller<'_>, channel: &str) -> bool {
+    let marks = &settings.boundaries;
+    if marks.is_private(channel) {
+        return false;
     }
-    if !channel::valid(channel, length_max) {
-        return Err(code::BAD_REQUEST);
+    let insecure = settings.client.insecure;
+    if namespace.allow_user_limited_channels && marks.is_user_limited(channel) {
+        return insecure || marks.names_user(channel, caller.user);
     }
-    settings.namespace(channel).ok_or(code::UNKNOWN_CHANNEL)
+    subscribing(namespace).includes(caller, insecure)
 }
 
 const fn permit(allowed: bool) -> Result<(), ErrorCode> {

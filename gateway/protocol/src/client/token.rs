@@ -1,12 +1,16 @@
-//! Verification of connection tokens with public keys.
+//! Verification of tokens with public keys.
 //!
-//! Owns the keys of a JWK set and the choice among them. Never holds a secret: a token that is signed with one is known by its
+//! Owns the keys of a JWK set, the choice among them and what else is expected of their tokens. Never holds a secret: a token that is signed with one is known by its
 //! header ([`wire::token::Algorithm::takes_secret`]) and goes to the relay, whose answer still has to pass [`current`].
 
+use aws_lc_rs::signature::{ECDSA_P521_SHA512_FIXED, UnparsedPublicKey};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use jsonwebtoken::{Algorithm as Jwa, DecodingKey, crypto};
 use serde::{Deserialize, de::IgnoredAny};
-use wire::token::{Algorithm, Claims, Malformed, Unverified};
+use wire::{
+    settings::Tokens,
+    token::{Algorithm, Claims, Kind, Malformed, Unverified},
+};
 
 use super::limits::{KEYS_MAX, KEYS_TRIED_MAX};
 
@@ -25,9 +29,18 @@ pub const fn current(claims: &Claims, now: u64) -> Result<(), Refused> {
 pub struct Keys {
     keys: Vec<Key>,
     ignored: usize,
+    /// Audience and issuer.
+    expected: Tokens,
 }
 
 impl Keys {
+    /// The keys of one kind of tokens, and what is expected of these.
+    pub fn new(tokens: &Tokens) -> Result<Self, KeyError> {
+        let (audience, issuer) = (tokens.audience.clone(), tokens.issuer.clone());
+        let expected = Tokens { audience, issuer, ..Tokens::default() };
+        Ok(Self { expected, ..Self::parse(&tokens.jwks)? })
+    }
+
     /// Reads a JWK set (RFC 7517 §5). Keys that no token here could use (for encryption, on other curves, of other algorithms)
     /// are left out; one that could be used but is broken, or is not public, refuses the whole set. Empty text is the empty set.
     pub fn parse(jwks: &str) -> Result<Self, KeyError> {
@@ -46,7 +59,7 @@ impl Keys {
             }
             keys.extend(jwk.key().map_err(|()| KeyError::Broken { index })?);
         }
-        Ok(Self { ignored: total - keys.len(), keys })
+        Ok(Self { ignored: total - keys.len(), keys, expected: Tokens::default() })
     }
 
     /// Usable keys.
@@ -64,12 +77,14 @@ impl Keys {
         self.ignored
     }
 
-    /// What a token says, if it is signed with one of these keys and its time is now (`now` in Unix seconds).
+    /// What a token of a kind says, if it is signed with one of these keys, for us, and its time is now (`now` in Unix seconds).
     ///
     /// A token that names a key is verified with that one only. The algorithm must be the key's own: never is a public key used
     /// as anything but what it is.
-    pub fn verify(&self, token: &Unverified<'_>, now: u64) -> Result<Claims, Refused> {
-        let jwa = asymmetric(token.algorithm).ok_or(Refused::UnknownKey)?;
+    pub fn verify(&self, token: &Unverified<'_>, kind: Kind, now: u64) -> Result<Claims, Refused> {
+        if token.algorithm.takes_secret() {
+            return Err(Refused::UnknownKey);
+        }
         let fits = |key: &&Key| {
             key.algorithms.contains(&token.algorithm) && (token.kid.is_none() || key.kid == token.kid)
         };
@@ -77,12 +92,13 @@ impl Keys {
         if candidates.peek().is_none() {
             return Err(Refused::UnknownKey);
         }
-        let signed =
-            |key: &Key| crypto::verify(token.signature, token.message.as_bytes(), &key.decoding, jwa);
-        if !candidates.any(|key| signed(key).unwrap_or(false)) {
+        if !candidates.any(|key| key.decoding.signed(token)) {
             return Err(Refused::Signature);
         }
-        let payload = token.payload().map_err(Refused::Malformed)?;
+        let payload = token.payload(kind).map_err(Refused::Malformed)?;
+        if !payload.expected(&self.expected) {
+            return Err(Refused::Foreign);
+        }
         if payload.early(now) {
             return Err(Refused::Early);
         }
@@ -103,6 +119,9 @@ pub enum Refused {
     /// It is not signed with the key it should be.
     #[error("token signature wrong")]
     Signature,
+    /// It is meant for somebody else, or made by somebody else.
+    #[error("token for another audience or of another issuer")]
+    Foreign,
     /// Its time is over.
     #[error("token expired")]
     Expired,
@@ -146,7 +165,31 @@ pub enum KeyError {
 struct Key {
     kid: Option<String>,
     algorithms: &'static [Algorithm],
-    decoding: DecodingKey,
+    decoding: Decoding,
+}
+
+/// The key itself, by the library that can use it.
+#[derive(Clone, Debug)]
+enum Decoding {
+    Jwt(DecodingKey),
+    /// An uncompressed point on P-521.
+    P521(Vec<u8>),
+}
+
+impl Decoding {
+    /// Whether it made the token's signature. The algorithm is one of the key's own.
+    fn signed(&self, token: &Unverified<'_>) -> bool {
+        let message = token.message.as_bytes();
+        match (self, asymmetric(token.algorithm)) {
+            (Self::Jwt(key), Some(jwa)) => {
+                crypto::verify(token.signature, message, key, jwa).unwrap_or(false)
+            }
+            (Self::P521(point), None) => URL_SAFE_NO_PAD.decode(token.signature).is_ok_and(|signature| {
+                UnparsedPublicKey::new(&ECDSA_P521_SHA512_FIXED, point).verify(message, &signature).is_ok()
+            }),
+            _ => false,
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -185,9 +228,18 @@ impl Jwk {
             ("OKP", "Ed25519") => (&[Algorithm::EdDsa], DecodingKey::from_ed_der(&sized(&self.x, 32)?)),
             ("EC", "P-256") => (&[Algorithm::Es256], DecodingKey::from_ec_der(&point(&self.x, &self.y, 32)?)),
             ("EC", "P-384") => (&[Algorithm::Es384], DecodingKey::from_ec_der(&point(&self.x, &self.y, 48)?)),
+            ("EC", "P-521") => {
+                let point = point(&self.x, &self.y, 66)?;
+                return self.fitting(&[Algorithm::Es512], Decoding::P521(point));
+            }
             ("RSA", _) => (&[Algorithm::Rs256, Algorithm::Rs384, Algorithm::Rs512], rsa(&self.n, &self.e)?),
             _ => return Ok(None),
         };
+        self.fitting(fitting, Decoding::Jwt(decoding))
+    }
+
+    /// The key with the algorithms that fit it, or the one of them that it names.
+    fn fitting(self, fitting: &'static [Algorithm], decoding: Decoding) -> Result<Option<Key>, ()> {
         let Some(alg) = self.alg.as_deref() else {
             return Ok(Some(Key { kid: self.kid, algorithms: fitting, decoding }));
         };
@@ -220,10 +272,10 @@ fn bytes(text: &Option<String>) -> Result<Vec<u8>, ()> {
     URL_SAFE_NO_PAD.decode(text.as_deref().ok_or(())?).map_err(|_| ())
 }
 
-/// The verifying library's name for an algorithm with public keys.
+/// The verifying library's name for an algorithm with public keys, if it has it.
 const fn asymmetric(algorithm: Algorithm) -> Option<Jwa> {
     Some(match algorithm {
-        Algorithm::Hs256 | Algorithm::Hs384 | Algorithm::Hs512 => return None,
+        Algorithm::Hs256 | Algorithm::Hs384 | Algorithm::Hs512 | Algorithm::Es512 => return None,
         Algorithm::EdDsa => Jwa::EdDSA,
         Algorithm::Es256 => Jwa::ES256,
         Algorithm::Es384 => Jwa::ES384,

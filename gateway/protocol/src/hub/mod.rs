@@ -38,6 +38,8 @@ pub struct Channel {
     pub offset: u64,
     /// The relay sends this channel's publications.
     pub live: bool,
+    /// The relay has been told of somebody who is here.
+    pub entered: bool,
     subscribers: Vec<Subscriber>,
     /// Subscriptions that wait for the relay.
     waiting: u32,
@@ -161,6 +163,7 @@ impl Hub {
                 epoch: Box::default(),
                 offset: 0,
                 live: false,
+                entered: false,
                 subscribers: Vec::new(),
                 waiting: 0,
                 newest: 0,

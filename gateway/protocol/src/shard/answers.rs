@@ -36,8 +36,8 @@ impl Shard {
                 self.subscribed(now, *request, &top);
             }
             ToShard::Verified { request, claims } => {
-                if let Some((asker, index)) = self.answered(*request) {
-                    self.verified(now, index, asker, Ok(claims));
+                if let Some((_, index)) = self.answered(*request) {
+                    self.verified(now, index, Ok(claims.clone()));
                 }
             }
             ToShard::Published { request, offset, epoch, duplicate } => {
@@ -139,45 +139,6 @@ impl Shard {
         }
     }
 
-    fn verified(
-        &mut self,
-        now: Now,
-        index: usize,
-        asker: Asker,
-        claims: Result<&wire::token::Claims, ErrorCode>,
-    ) {
-        let expected = if asker.question == Question::Connect { Phase::Connecting } else { Phase::Ready };
-        if self.connections[index].phase != expected {
-            return;
-        }
-        let generation = self.connections[index].generation;
-        match claims {
-            Ok(claims) => self.token_verified(now, index, asker.id, claims, asker.question),
-            Err(error) if error == code::UNAUTHORIZED => self.close(now, index, code::INVALID_TOKEN),
-            Err(error) if error == code::TOKEN_EXPIRED => {
-                self.token_expired(now, index, asker.id, asker.question);
-            }
-            Err(error) if asker.question == Question::Connect => {
-                self.connect_failed(now, index, asker.id, error);
-            }
-            Err(error) => self.reply_error(now, index, asker.id, error),
-        }
-        let present = |shard: &Self| {
-            shard.connections.get(index).is_some_and(|c| c.generation == generation && c.is_open())
-        };
-        if asker.question == Question::Connect && present(self) {
-            self.connections[index].flags.clear(crate::connection::Flags::PAUSED);
-            if self.connections[index].phase == Phase::Ready {
-                self.run_waiting(now, index);
-            } else if let Some(hot) = &mut self.connections[index].hot {
-                hot.waiting = <_>::default();
-            }
-            if present(self) {
-                self.resume(now, index);
-            }
-        }
-    }
-
     /// A request ends in an error.
     fn failed(&mut self, now: Now, request: u32, asker: Asker, error: ErrorCode) {
         let index = self.asker_index(asker);
@@ -201,9 +162,10 @@ impl Shard {
                 }
                 self.release(channel);
             }
-            (Question::Connect | Question::Refresh, Some(index)) => {
-                self.verified(now, index, asker, Err(error));
+            (Question::Opening { channel, slot }, index) => {
+                self.opening_answered(now, index, (channel, slot), Err(error));
             }
+            (Question::Token, Some(index)) => self.verified(now, index, Err(error)),
             (_, Some(index)) if self.connections[index].phase == Phase::Ready => {
                 self.reply_error(now, index, asker.id, error);
             }
@@ -216,6 +178,10 @@ impl Shard {
         let index = self.asker_index(asker);
         match asker.question {
             Question::Restore { channel } => self.restored(channel, top),
+            Question::Opening { channel, slot } => {
+                self.note_position(channel, top);
+                self.opening_answered(now, index, (channel, slot), Ok(top));
+            }
             Question::Subscribe { channel, wish } => {
                 self.note_position(channel, top);
                 let waiting = index.filter(|index| {
@@ -251,25 +217,13 @@ impl Shard {
             self.release(channel);
             return self.reply_error(now, index, id, code::UNRECOVERABLE_POSITION);
         }
-        let recovered = wish.recover && top.recovered;
-        let reply = Subscribed {
-            recoverable: wish.recoverable,
-            positioned: wish.positioned,
-            epoch: if wish.positioned { top.epoch } else { "" },
-            offset: match (wish.positioned, recovered) {
-                (true, true) => wish.offset,
-                (true, false) => top.offset,
-                (false, _) => 0,
-            },
-            recovered,
-            publications: if recovered { top.publications } else { &[] },
-            was_recovering: wish.recover,
-            ..Subscribed::default()
-        };
+        let (expiry, data) = self.promise(now, index, channel);
+        let reply = Subscribed { expiry, data: &data, ..top.reply(wish) };
         // The reply goes into the outbox before the subscription can put anything behind it.
         self.reply(now, index, id, &Reply::Subscribe(reply));
         if self.connections.get(index).is_some_and(|c| c.phase == Phase::Ready) {
             self.join(index, channel, wish);
+            self.schedule(index);
         } else {
             self.release(channel);
         }
@@ -300,4 +254,25 @@ pub(super) struct Top<'a> {
     pub(super) epoch: &'a str,
     pub(super) recovered: bool,
     pub(super) publications: &'a [Publication<'a>],
+}
+
+impl<'a> Top<'a> {
+    /// What the client is told, expiry and data aside.
+    pub(super) fn reply(&self, wish: Wish) -> Subscribed<'a> {
+        let recovered = wish.recover && self.recovered;
+        Subscribed {
+            recoverable: wish.recoverable,
+            positioned: wish.positioned,
+            epoch: if wish.positioned { self.epoch } else { "" },
+            offset: match (wish.positioned, recovered) {
+                (true, true) => wish.offset,
+                (true, false) => self.offset,
+                (false, _) => 0,
+            },
+            recovered,
+            publications: if recovered { self.publications } else { &[] },
+            was_recovering: wish.recover,
+            ..Subscribed::default()
+        }
+    }
 }

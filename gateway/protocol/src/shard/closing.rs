@@ -117,6 +117,7 @@ impl Shard {
 
     /// Ends every subscription of a connection, for its channels and for the relay.
     pub(super) fn leave_channels(&mut self, index: usize) {
+        self.give_up_opening(index);
         let places = std::mem::take(&mut self.connections[index].places);
         for place in places.as_slice() {
             self.leave_channel(index, *place);
@@ -130,12 +131,11 @@ impl Shard {
         }
         let name = std::rc::Rc::clone(&self.hub.channel(place.channel).name);
         let connections = &mut self.connections;
+        let entered = self.hub.channel(place.channel).entered;
         let gone = self.hub.unsubscribe(place, |moved| {
             connections[moved.connection as usize].places.update(moved.place);
         });
-        if let Some(options) = self.policy.settings.namespace(&name)
-            && (options.presence || options.join_leave)
-        {
+        if entered {
             let client = self.connections[index].client;
             self.tell(&ToRelay::Leave { channel: &name, client });
         }

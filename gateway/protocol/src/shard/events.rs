@@ -3,7 +3,8 @@
 use std::rc::Rc;
 
 use wire::{
-    ClientId, code,
+    ClientId,
+    code::{self, Unsubscribe},
     link::{ClientInfo, Publication, ToRelay},
 };
 
@@ -13,13 +14,14 @@ use crate::{
     connection::{Identity, Phase},
     hub::{Event, Frames, Place},
     limits::{FANOUT_VISITS_PER_JOB, FANOUT_VISITS_PER_TURN},
+    places::{Maker, Terms},
     time::Now,
     ws,
 };
 
 /// A session as others see it.
-pub(super) fn info(client: ClientId, identity: &Identity) -> ClientInfo<'_> {
-    ClientInfo { client, user: identity.user(), conn_info: identity.info(), chan_info: &[] }
+pub(super) fn info<'a>(client: ClientId, identity: &'a Identity, chan_info: &'a [u8]) -> ClientInfo<'a> {
+    ClientInfo { client, user: identity.user(), conn_info: identity.info(), chan_info }
 }
 
 impl Shard {
@@ -39,7 +41,10 @@ impl Shard {
                 return;
             }
             let connection = &mut connections[index as usize];
-            debug_assert_eq!(connection.phase, Phase::Ready, "subscribers are ready sessions");
+            debug_assert!(
+                matches!(connection.phase, Phase::Ready | Phase::Connecting),
+                "subscribers are sessions, or about to be"
+            );
             let Some(frame) = frames.get(connection.encoding) else { return };
             let blocked = connection.flags.has(crate::connection::Flags::BLOCKED);
             let encoding = connection.encoding;
@@ -58,7 +63,7 @@ impl Shard {
             self.close(now, index as usize, code::SLOW);
         }
         for (index, channel) in lost {
-            self.end_subscription(now, index as usize, channel);
+            self.end_subscription(now, index as usize, channel, code::INSUFFICIENT_STATE);
         }
         more
     }
@@ -106,25 +111,33 @@ impl Shard {
     /// Tells the relay, for presence and join, that a session is in a channel.
     pub(super) fn tell_entered(&mut self, index: usize, channel: u32) {
         let name = Rc::clone(&self.hub.channel(channel).name);
-        let wanted = self.policy.settings.namespace(&name).is_some_and(|n| n.presence || n.join_leave);
-        if wanted {
+        let Terms { presence, announced, info: chan_info, .. } = self.terms_of(index, channel);
+        if presence || announced {
+            self.hub.channel_mut(channel).entered = true;
             let connection = &self.connections[index];
             let (client, identity) = (connection.client, connection.identity.clone());
-            self.tell(&ToRelay::Enter { channel: &name, info: info(client, &identity) });
+            let info = info(client, &identity, &chan_info);
+            self.tell(&ToRelay::Enter { channel: &name, presence, announced, info });
         }
     }
 
-    fn end_subscription(&mut self, now: Now, index: usize, channel: u32) {
+    /// Ends a subscription that a client made; one that the server made ends its session, which begins anew with it.
+    pub(super) fn end_subscription(&mut self, now: Now, index: usize, channel: u32, reason: Unsubscribe) {
         let Some(connection) = self.connections.get_mut(index) else { return };
         let Some(place) = connection.places.find(channel).filter(|place| Place::is_active(*place)) else {
             return;
         };
+        if connection.places.terms(channel).is_some_and(|terms| terms.maker != Maker::Client) {
+            let expired = reason == code::SUBSCRIPTION_EXPIRED;
+            let why = if expired { code::CLOSE_SUBSCRIPTION_EXPIRED } else { code::CLOSE_INSUFFICIENT_STATE };
+            return self.close(now, index, why);
+        }
         connection.places.remove(channel);
         let name = Rc::clone(&self.hub.channel(channel).name);
         self.leave_channel(index, place);
         let connection = &mut self.connections[index];
         let encoding = connection.encoding;
-        let push = Push::Unsubscribe(code::INSUFFICIENT_STATE);
+        let push = Push::Unsubscribe(reason);
         connection.hot(&mut self.pool).outbox.push_message(encoding, |out| encoding.push(&name, &push, out));
         self.mark_dirty(index);
         self.check_backlog(now, index);

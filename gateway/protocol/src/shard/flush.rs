@@ -23,7 +23,8 @@ impl Shard {
 
     /// The socket can take bytes again.
     pub fn writable(&mut self, index: usize) {
-        if self.connections[index].flags.has(Flags::BLOCKED) {
+        let flags = self.connections[index].flags;
+        if flags.has(Flags::BLOCKED) && !flags.has(Flags::DAMMED) {
             self.connections[index].flags.clear(Flags::BLOCKED);
             self.mark_dirty(index);
         }

@@ -9,23 +9,30 @@ mod closing;
 mod events;
 mod flush;
 mod input;
+mod opening;
 mod restore;
 mod session;
 mod sweep;
 #[cfg(test)]
 mod tests;
+mod tokens;
 
 use std::{collections::VecDeque, net::SocketAddr, rc::Rc, sync::Arc};
 
 use slab::Slab;
-use wire::{settings::Settings, stats::ShardStats};
+use wire::{
+    settings::{Settings, Tokens},
+    stats::ShardStats,
+    token::Kind,
+};
 
 use crate::{
     admission::{Admission, Caps, Refused, Source},
     client::{encoding::Encoding, token::Keys},
-    connection::{Connection, Flags, Hot, Identity, Phase, Places},
+    connection::{Connection, Flags, Hot, Identity, Phase},
     hub::Hub,
     pending::Pending,
+    places::Places,
     random::Random,
     time::{Now, Tick},
     tls::{Begun, Failure, Handshake, Progress, Unsigned, Wanted},
@@ -56,8 +63,20 @@ pub struct Policy {
     pub settings: Settings,
     /// Public keys that tokens are verified with.
     pub keys: Keys,
+    /// Those of subscription tokens, where they are others.
+    pub subscription_keys: Option<Keys>,
     /// Certificates and TLS parameters; `None` only where no listener speaks TLS.
     pub tls: Option<Arc<rustls::ServerConfig>>,
+}
+
+impl Policy {
+    /// How tokens of one kind are verified.
+    fn tokens(&self, kind: Kind) -> (&Keys, &Tokens) {
+        match (kind, &self.subscription_keys) {
+            (Kind::Subscription, Some(keys)) => (keys, self.settings.subscription_tokens()),
+            _ => (&self.keys, &self.settings.tokens),
+        }
+    }
 }
 
 /// A flight of a TLS handshake to be worked on away from the shard. Goes back by [`Shard::job_done`].
@@ -115,6 +134,8 @@ struct LinkState {
     up: bool,
     out: Vec<u8>,
     restore: Option<restore::Cursor>,
+    /// When the relay was last told of a token with an unknown key, by kind.
+    unknown_key: [Option<std::time::Duration>; 2],
 }
 
 /// Counters and levels that [`Shard::stats`] reports.

@@ -48,8 +48,7 @@ impl Shard {
             if id != cursor.channel {
                 cursor = Cursor { channel: id, position: 0 };
             }
-            let presence =
-                self.policy.settings.namespace(&channel.name).is_some_and(|n| n.presence || n.join_leave);
+            let presence = channel.entered;
             let subscribers = channel.subscribers();
             if cursor.position == 0 {
                 self.restore_channel(now, id);

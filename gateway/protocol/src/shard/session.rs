@@ -6,22 +6,21 @@ use wire::{
     code::{self, ErrorCode},
     link::{Position, ToRelay},
     tags::Tags,
-    token::Unverified,
 };
 
-use super::Shard;
+use super::{Shard, answers::Top};
 use crate::{
     client::{
         call,
-        command::{Command, Connect, History, Publish, Request, Subscribe},
+        command::{Command, History, Publish, Request, Subscribe},
         encoding::Encoding,
-        reply::{Connected, Expiry, Reply, Subscribed},
-        rights::{self, Caller},
-        token::Refused,
+        reply::{Reply, Subscribed},
+        rights::{self, Caller, Grant},
     },
-    connection::{Flags, Identity, Phase},
+    connection::{Flags, Phase},
     hub::Place,
     pending::{Asker, Question, Wish},
+    places::{Maker, Terms},
     time::Now,
 };
 
@@ -31,7 +30,7 @@ impl Shard {
         self.run_commands(now, index, message, 0);
     }
 
-    /// Commands that waited behind a `connect`.
+    /// The command that waited for the relay, if it is to be run again, and those behind it.
     pub(super) fn run_waiting(&mut self, now: Now, index: usize) {
         let Some(hot) = &mut self.connections[index].hot else { return };
         let (message, done) = std::mem::take(&mut hot.waiting);
@@ -56,8 +55,12 @@ impl Shard {
                 return;
             }
             if connection.flags.has(Flags::PAUSED) {
-                if commands.next().is_some() {
-                    connection.hot(&mut self.pool).waiting = (message.to_vec(), number + 1);
+                let hot = connection.hot(&mut self.pool);
+                if std::mem::take(&mut hot.again) {
+                    self.stats.shard.commands -= 1;
+                    hot.waiting = (message.to_vec(), number);
+                } else if commands.next().is_some() {
+                    hot.waiting = (message.to_vec(), number + 1);
                 }
                 return;
             }
@@ -95,7 +98,10 @@ impl Shard {
     fn command(&mut self, now: Now, index: usize, command: &Command<'_>) {
         let phase = self.connections[index].phase;
         match (&command.request, phase) {
-            (Request::Connect(connect), Phase::Fresh) => self.connect(now, index, command.id, connect),
+            // While connecting, only the `connect` itself is run (again).
+            (Request::Connect(connect), Phase::Fresh | Phase::Connecting) => {
+                self.connect(now, index, command.id, connect);
+            }
             (_, Phase::Ready) => self.session_command(now, index, command),
             // Before `connect`, after a failed one, or a second one.
             _ => self.close(now, index, code::CLOSE_BAD_REQUEST),
@@ -126,142 +132,19 @@ impl Shard {
             // Messages to the backend have nowhere to go without one, and no reply to say so in.
             Request::Send { .. } => {}
             Request::Rpc(rpc) if rpc.method == call::PUBLISH => self.call_publish(now, index, id, rpc.data),
-            Request::Rpc(_) | Request::Ping | Request::SubRefresh(_) => {
+            Request::SubRefresh(refresh) => self.sub_refresh(now, index, id, refresh),
+            Request::Rpc(_) | Request::Ping => {
                 self.reply_error(now, index, id, code::NOT_AVAILABLE);
             }
         }
     }
 
-    fn connect(&mut self, now: Now, index: usize, id: u32, connect: &Connect<'_>) {
-        let client = &self.policy.settings.client;
-        if connect.token.is_empty() {
-            if rights::connect_anonymously(client) {
-                self.connected(now, index, id, &wire::token::Claims::default());
-            } else {
-                // As the ecosystem's server answers a client without credentials.
-                self.close(now, index, code::CLOSE_BAD_REQUEST);
-            }
-            return;
-        }
-        self.verify(now, index, id, &connect.token, Question::Connect);
-    }
-
-    fn refresh(&mut self, now: Now, index: usize, id: u32, token: &str) {
-        if token.is_empty() {
-            self.close(now, index, code::CLOSE_BAD_REQUEST);
-        } else {
-            self.verify(now, index, id, token, Question::Refresh);
-        }
-    }
-
-    /// A token of a shared secret goes to the relay, one of a public key is verified here.
-    fn verify(&mut self, now: Now, index: usize, id: u32, token: &str, question: Question) {
-        let Ok(unverified) = Unverified::parse(token) else {
-            self.close(now, index, code::INVALID_TOKEN);
-            return;
-        };
-        if !unverified.algorithm.takes_secret() {
-            match self.policy.keys.verify(&unverified, now.unix) {
-                Ok(claims) => self.token_verified(now, index, id, &claims, question),
-                Err(Refused::Expired) => self.token_expired(now, index, id, question),
-                Err(_) => self.close(now, index, code::INVALID_TOKEN),
-            }
-            return;
-        }
-        if !self.policy.settings.hmac {
-            self.close(now, index, code::INVALID_TOKEN);
-            return;
-        }
-        let asked = self.ask(now, index, id, question, |request| ToRelay::Verify { request, token });
-        if asked && question == Question::Connect {
-            self.enter(index, Phase::Connecting);
-            self.connections[index].flags.set(Flags::PAUSED);
-        } else if !asked && question == Question::Connect && self.connections[index].is_open() {
-            self.enter(index, Phase::Unusable);
-        }
-    }
-
-    /// The signature is good; now the claims.
-    pub(super) fn token_verified(
-        &mut self,
-        now: Now,
-        index: usize,
-        id: u32,
-        claims: &wire::token::Claims,
-        question: Question,
-    ) {
-        if claims.expired(now.unix) {
-            self.token_expired(now, index, id, question);
-        } else if question == Question::Connect {
-            self.connected(now, index, id, claims);
-        } else if self.connections[index].identity.user() == claims.user {
-            self.refreshed(now, index, id, claims);
-        } else {
-            self.close(now, index, code::INVALID_TOKEN);
-        }
-    }
-
-    pub(super) fn token_expired(&mut self, now: Now, index: usize, id: u32, question: Question) {
-        if question == Question::Connect {
-            self.connect_failed(now, index, id, code::TOKEN_EXPIRED);
-        } else {
-            self.reply_error(now, index, id, code::EXPIRED);
-        }
-    }
-
-    /// An error reply to `connect`, after which the connection is good for nothing.
-    pub(super) fn connect_failed(&mut self, now: Now, index: usize, id: u32, error: ErrorCode) {
-        self.enter(index, Phase::Unusable);
-        self.reply_error(now, index, id, error);
-    }
-
-    fn connected(&mut self, now: Now, index: usize, id: u32, claims: &wire::token::Claims) {
-        let Some(identity) = Identity::new(&claims.user, &claims.info) else {
-            self.close(now, index, code::INVALID_TOKEN);
-            return;
-        };
-        let random = self.random.bytes();
-        let connection = &mut self.connections[index];
-        connection.client = wire::ClientId::from_random(random);
-        connection.identity = identity;
-        connection.expire_at = expiry(claims);
-        let client = connection.client;
-        self.enter(index, Phase::Ready);
-        let policy = std::sync::Arc::clone(&self.policy);
-        let options = &policy.settings.client;
-        let reply = Reply::Connect(Connected {
-            client,
-            version: &policy.settings.version,
-            expiry: remaining(claims.expire_at, now.unix),
-            data: &[],
-            subs: &[],
-            ping_s: options.ping_interval_ms.div_ceil(1000),
-            pong: options.ping_interval_ms > 0 && options.pong_timeout_ms > 0,
-        });
-        self.start_pings(now, index);
-        self.reply(now, index, id, &reply);
-    }
-
-    fn refreshed(&mut self, now: Now, index: usize, id: u32, claims: &wire::token::Claims) {
-        let policy = std::sync::Arc::clone(&self.policy);
-        let connection = &mut self.connections[index];
-        connection.expire_at = expiry(claims);
-        let reply = Reply::Refresh {
-            client: connection.client,
-            version: &policy.settings.version,
-            expiry: remaining(claims.expire_at, now.unix),
-        };
-        self.schedule(index);
-        self.reply(now, index, id, &reply);
-    }
-
     fn subscribe(&mut self, now: Now, index: usize, id: u32, asked: &Subscribe<'_>) {
         let policy = std::sync::Arc::clone(&self.policy);
         let channel = asked.channel.as_ref();
-        let granted = match rights::subscribe(&policy.settings, self.caller(index, channel), asked) {
-            Ok(granted) => granted,
-            Err(error) => return self.reply_error(now, index, id, error),
-        };
+        if let Err(error) = rights::namespace(&policy.settings, channel) {
+            return self.reply_error(now, index, id, error);
+        }
         let places = &self.connections[index].places;
         if self.hub.find(channel).is_some_and(|known| places.find(known).is_some()) {
             return self.reply_error(now, index, id, code::ALREADY_SUBSCRIBED);
@@ -269,16 +152,31 @@ impl Shard {
         if places.as_slice().len() >= policy.settings.client.channel_limit as usize {
             return self.reply_error(now, index, id, code::LIMIT_EXCEEDED);
         }
-        let wish = Wish {
-            recover: (asked.recover || granted.recovers) && granted.recoverable,
-            latest: granted.latest,
-            offset: asked.offset,
-            recoverable: granted.recoverable,
-            positioned: granted.positioned,
-            joins: granted.join_leave,
-            reject_unrecovered: asked.rejects_unrecovered(),
+        let mut token = None;
+        if !asked.token.is_empty() {
+            token = self.subscription_token(now, index, id, channel, &asked.token);
+            if token.is_none() {
+                return;
+            }
+        }
+        let grant = token.as_ref().map_or(Grant::Options, |(sub, _)| Grant::Token(&sub.overrides));
+        let granted = match rights::subscribe(&policy.settings, self.caller(index, channel), asked, grant) {
+            Ok(granted) => granted,
+            Err(error) => return self.reply_error(now, index, id, error),
         };
+        let wish = granted.wish(asked);
         let known = self.hub.reserve(channel);
+        if let Some((sub, expire_at)) = token {
+            self.connections[index].places.set_terms(Terms {
+                channel: known,
+                expire_at: super::tokens::second(expire_at),
+                maker: Maker::Client,
+                presence: granted.presence,
+                announced: granted.announced,
+                info: sub.info.into(),
+                data: sub.data.into(),
+            });
+        }
         let entry = self.hub.channel(known);
         // While a lost position is being asked for, the hub has none to give.
         let unknown = wish.positioned && entry.epoch.is_empty();
@@ -297,6 +195,7 @@ impl Shard {
         if sent {
             self.connections[index].places.insert(Place::waiting(known, number));
         } else {
+            self.connections[index].places.remove(known);
             self.hub.release(known);
         }
     }
@@ -306,13 +205,10 @@ impl Shard {
         let entry = self.hub.channel(channel);
         let (offset, epoch) = (entry.offset, entry.epoch.clone());
         self.join(index, channel, wish);
-        let reply = Subscribed {
-            recoverable: wish.recoverable,
-            positioned: wish.positioned,
-            offset: if wish.positioned { offset } else { 0 },
-            epoch: if wish.positioned { &epoch } else { "" },
-            ..Subscribed::default()
-        };
+        let top = Top { offset, epoch: &epoch, recovered: false, publications: &[] };
+        let (expiry, data) = self.promise(now, index, channel);
+        let reply = Subscribed { expiry, data: &data, ..top.reply(wish) };
+        self.schedule(index);
         self.reply(now, index, id, &Reply::Subscribe(reply));
     }
 
@@ -320,8 +216,12 @@ impl Shard {
     pub(super) fn join(&mut self, index: usize, channel: u32, wish: Wish) {
         let encoding = self.connections[index].encoding;
         let place = self.hub.subscribe(channel, index as u32, encoding, wish.joins);
-        self.connections[index].places.remove(channel);
-        self.connections[index].places.insert(place);
+        let places = &mut self.connections[index].places;
+        if places.find(channel).is_some() {
+            places.update(place);
+        } else {
+            places.insert(place);
+        }
         self.tell_entered(index, channel);
     }
 
@@ -357,7 +257,11 @@ impl Shard {
             return self.reply_error(now, index, id, error);
         }
         let identity = self.connections[index].identity.clone();
-        let info = Some(super::events::info(self.connections[index].client, &identity));
+        let places = &self.connections[index].places;
+        let terms =
+            self.hub.find(channel).and_then(|known| places.terms(known)).map(|terms| terms.info.clone());
+        let chan_info = terms.unwrap_or_default();
+        let info = Some(super::events::info(self.connections[index].client, &identity, &chan_info));
         let message = |request| ToRelay::Publish { request, channel, data, info, tags, key };
         self.ask(now, index, id, question, message);
     }
@@ -388,7 +292,7 @@ impl Shard {
     }
 
     /// Puts a question to the relay. When that cannot be, the client has its (temporary) error already. True when it is asked.
-    fn ask<'a>(
+    pub(super) fn ask<'a>(
         &mut self,
         now: Now,
         index: usize,
@@ -396,27 +300,37 @@ impl Shard {
         question: Question,
         message: impl FnOnce(u32) -> ToRelay<'a>,
     ) -> bool {
+        let generation = self.connections[index].generation;
+        let asker = Asker { connection: index as u32, generation, id, question };
+        let asked = self.question(now, asker, message);
+        if let Err(error) = asked {
+            self.reply_error(now, index, id, error);
+        }
+        asked.is_ok()
+    }
+
+    /// Puts a connection's question to the relay, or says why that cannot be.
+    pub(super) fn question<'a>(
+        &mut self,
+        now: Now,
+        asker: Asker,
+        message: impl FnOnce(u32) -> ToRelay<'a>,
+    ) -> Result<u32, ErrorCode> {
         if !self.link.up {
-            self.reply_error(now, index, id, code::INTERNAL);
-            return false;
+            return Err(code::INTERNAL);
         }
-        let connection = &self.connections[index];
-        if usize::from(connection.asked) >= crate::limits::PENDING_PER_CONNECTION_MAX || self.link_is_full() {
-            self.reply_error(now, index, id, code::TOO_MANY_REQUESTS);
-            return false;
+        let index = asker.connection as usize;
+        let asked = usize::from(self.connections[index].asked);
+        if asked >= crate::limits::PENDING_PER_CONNECTION_MAX || self.link_is_full() {
+            return Err(code::TOO_MANY_REQUESTS);
         }
-        let asker = Asker { connection: index as u32, generation: connection.generation, id, question };
-        let Ok(request) = self.pending.ask(now.at, asker) else {
-            self.reply_error(now, index, id, code::TOO_MANY_REQUESTS);
-            return false;
-        };
+        let request = self.pending.ask(now.at, asker).map_err(|_| code::TOO_MANY_REQUESTS)?;
         if !self.tell(&message(request)) {
             self.pending.answer(request);
-            self.reply_error(now, index, id, code::LIMIT_EXCEEDED);
-            return false;
+            return Err(code::LIMIT_EXCEEDED);
         }
         self.connections[index].asked += 1;
-        true
+        Ok(request)
     }
 
     fn caller(&self, index: usize, channel: &str) -> Caller<'_> {
@@ -434,17 +348,4 @@ struct Saying<'a> {
     /// Idempotency key; empty when none.
     key: &'a str,
     tags: Tags<'a>,
-}
-
-/// When a token lets its connection expire; four bytes last until 2106.
-fn expiry(claims: &wire::token::Claims) -> u32 {
-    u32::try_from(claims.expire_at).unwrap_or(0)
-}
-
-fn remaining(expire_at: u64, unix: u64) -> Expiry {
-    if expire_at == 0 {
-        Expiry::Never
-    } else {
-        Expiry::Seconds(u32::try_from(expire_at.saturating_sub(unix)).unwrap_or(u32::MAX))
-    }
 }

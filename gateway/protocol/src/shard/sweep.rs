@@ -79,8 +79,12 @@ impl Shard {
         let connection = &self.connections[index];
         debug_assert_eq!(connection.phase, Phase::Ready);
         let mut next = connection.ping;
+        let client = &self.policy.settings.client;
         if connection.expire_at > 0 {
-            next = next.min(self.expiry_tick(connection.expire_at));
+            next = next.min(self.expiry_tick(connection.expire_at, client.expired_close_delay_ms));
+        }
+        for terms in connection.places.all_terms().iter().filter(|terms| terms.expire_at > 0) {
+            next = next.min(self.expiry_tick(terms.expire_at, client.expired_sub_close_delay_ms));
         }
         if let Some(since) = connection.hot.as_ref().and_then(|hot| hot.slow_since) {
             next = next.min(since.shift(BACKLOG_SOFT_MS as i64));
@@ -139,10 +143,20 @@ impl Shard {
         let tick = self.sweep.tick();
         let connection = &self.connections[index];
         let slow = connection.hot.as_ref().and_then(|hot| hot.slow_since);
-        if connection.expire_at > 0 && self.expiry_tick(connection.expire_at) <= tick {
+        let client = &self.policy.settings.client;
+        let over =
+            |expire_at: u32, grace_ms: u32| expire_at > 0 && self.expiry_tick(expire_at, grace_ms) <= tick;
+        let expired = connection
+            .places
+            .all_terms()
+            .iter()
+            .find(|t| over(t.expire_at, client.expired_sub_close_delay_ms));
+        if over(connection.expire_at, client.expired_close_delay_ms) {
             self.close(now, index, code::CONNECTION_EXPIRED);
         } else if slow.is_some_and(|since| since.shift(BACKLOG_SOFT_MS as i64) <= tick) {
             self.close(now, index, code::SLOW);
+        } else if let Some(channel) = expired.map(|terms| terms.channel) {
+            self.end_subscription(now, index, channel, code::SUBSCRIPTION_EXPIRED);
         } else if connection.ping <= tick {
             if connection.flags.has(Flags::PONG_OWED) {
                 self.close(now, index, code::NO_PONG);
@@ -176,9 +190,9 @@ impl Shard {
         }
     }
 
-    /// The tick at which a session that expires at `unix` is closed: after the grace for a refresh.
-    fn expiry_tick(&self, unix: u32) -> Tick {
-        let grace_s = u64::from(self.policy.settings.client.expired_close_delay_ms) / 1000;
+    /// The tick at which what expires at `unix` is ended: after the grace for a refresh.
+    fn expiry_tick(&self, unix: u32, grace_ms: u32) -> Tick {
+        let grace_s = u64::from(grace_ms) / 1000;
         let end = (u64::from(unix) + grace_s).saturating_sub(self.sweep.birth_unix);
         Tick(u32::try_from(end * (1000 / TICK_MS)).map_or(u32::MAX - 1, |tick| tick.min(u32::MAX - 1)))
     }

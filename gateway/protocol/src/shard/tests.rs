@@ -12,6 +12,7 @@ use super::*;
 use crate::ws::{Item, Opcode, Role, masked_frame};
 
 mod encodings;
+mod identity;
 
 struct World {
     shard: Shard,
@@ -41,10 +42,11 @@ fn policy() -> Policy {
             client: ClientOptions { allow_anonymous_connect_without_token: true, ..ClientOptions::default() },
             default_namespace: open,
             namespaces: vec![chat],
-            hmac: true,
+            tokens: Tokens { hmac: true, ..Tokens::default() },
             ..Settings::default()
         },
         keys: Keys::default(),
+        subscription_keys: None,
         tls: None,
     }
 }

@@ -4,12 +4,15 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use wire::channel::Boundaries;
 use wire::config::{ConfigError, Places, Problem};
+use wire::pattern::NotAPattern;
 use wire::settings::{self, ClientOptions, RecoveryMode, Settings};
 
-use super::{Config, Secret};
+use super::Config;
+use crate::fetch::Endpoint;
+use crate::files;
 use crate::limits::{CERTIFICATES_MAX, FILE_BYTES_MAX, NAMESPACES_MAX};
-use crate::{files, jwks};
 
 /// A configuration whose values fit each other. Certificates are still to be read ([`crate::Keyring`]).
 #[derive(Debug)]
@@ -20,6 +23,8 @@ pub struct Checked {
     pub settings: Settings,
     /// For the bus.
     pub limits: relay::Limits,
+    /// Where public keys are fetched, for tokens of connections and for those of subscriptions.
+    pub(crate) endpoints: [Option<Endpoint>; 2],
 }
 
 impl Checked {
@@ -30,9 +35,15 @@ impl Checked {
         certificates(&config, places, &mut problems);
         bounds(&config, places, &mut problems);
         super::demo::check(&config, places, &mut problems);
-        let jwks = keys(&config, places, &mut problems);
-        let default_namespace = config.channel.without_namespace.options("", config.channel.history_meta_ttl);
-        namespace(&default_namespace, "channel.without_namespace", places, &mut problems);
+        personal(&config, places, &mut problems);
+        let boundaries = boundaries(&config, places, &mut problems);
+        let (tokens, connection_keys) = config.client.token.checked("client.token", places, &mut problems);
+        let other = &config.client.subscription_token;
+        let other = other.enabled.then(|| other.checked("client.subscription_token", places, &mut problems));
+        let (subscription_tokens, subscription_keys) = other.unzip();
+        let (default_namespace, regex) =
+            config.channel.without_namespace.options("", config.channel.history_meta_ttl);
+        namespace(&default_namespace, regex, "channel.without_namespace", places, &mut problems);
         let namespaces = namespaces(&config, places, &mut problems);
         if !problems.is_empty() {
             return Err(ConfigError(problems));
@@ -42,33 +53,32 @@ impl Checked {
             client: options(&config),
             default_namespace,
             namespaces,
-            jwks,
-            hmac: config.client.token.secrets().next().is_some(),
+            boundaries,
+            tokens,
+            subscription_tokens,
             certificates: Vec::new(),
         };
         let limits = limits(&config);
-        Ok(Self { config, settings, limits })
-    }
-}
-
-impl super::Token {
-    /// The shared secrets, the present one first.
-    pub fn secrets(&self) -> impl Iterator<Item = &Secret> {
-        [&self.hmac_secret_key, &self.hmac_previous_secret_key]
-            .into_iter()
-            .filter(|secret| !secret.is_empty())
+        let endpoints = [connection_keys, subscription_keys.flatten()];
+        Ok(Self { config, settings, limits, endpoints })
     }
 }
 
 fn options(config: &Config) -> ClientOptions {
     let client = &config.client;
+    let personal = &client.subscribe_to_user_personal_channel;
     ClientOptions {
         allow_anonymous_connect_without_token: client.allow_anonymous_connect_without_token,
+        disallow_anonymous_connection_tokens: client.disallow_anonymous_connection_tokens,
         insecure: client.insecure,
+        personal_channel: personal.enabled.then(|| personal.personal_channel_namespace.clone()),
+        single_connection: personal.single_connection,
+        user_connection_limit: client.user_connection_limit,
         ping_interval_ms: milliseconds(client.ping_interval),
         pong_timeout_ms: milliseconds(client.pong_timeout),
         stale_close_delay_ms: milliseconds(client.stale_close_delay),
         expired_close_delay_ms: milliseconds(client.expired_close_delay),
+        expired_sub_close_delay_ms: milliseconds(client.expired_sub_close_delay),
         channel_limit: client.channel_limit,
         channel_max_length: config.channel.max_length,
         queue_max_size: client.queue_max_size,
@@ -101,6 +111,7 @@ fn client(config: &Config, places: &Places, problems: &mut Vec<Problem>) {
         ("pong_timeout", client.pong_timeout),
         ("stale_close_delay", client.stale_close_delay),
         ("expired_close_delay", client.expired_close_delay),
+        ("expired_sub_close_delay", client.expired_sub_close_delay),
     ];
     for (key, time) in times {
         if time.as_millis() > u128::from(u32::MAX) {
@@ -197,40 +208,62 @@ fn bounds(config: &Config, places: &Places, problems: &mut Vec<Problem>) {
     }
 }
 
-/// Every public key as one JWK set.
-fn keys(config: &Config, places: &Places, problems: &mut Vec<Problem>) -> String {
-    let token = &config.client.token;
-    let mut set = jwks::Set::default();
-    let pems = [
-        ("rsa_public_key", &token.rsa_public_key, jwks::Kind::Rsa),
-        ("ecdsa_public_key", &token.ecdsa_public_key, jwks::Kind::Ecdsa),
-        ("eddsa_public_key", &token.eddsa_public_key, jwks::Kind::Eddsa),
-    ];
-    for (key, pem, kind) in pems {
-        let Some(pem) = pem else { continue };
-        if let Err(what) = set.add_pem(kind, pem) {
-            problems.push(places.problem(&format!("client.token.{key}"), &what));
-        }
-    }
-    if let Some(text) = &token.jwks
-        && let Err(what) = set.add_set(text)
-    {
-        problems.push(places.problem("client.token.jwks", &what));
-    }
-    if let Some(path) = &token.jwks_file {
-        let added = read(path).and_then(|text| set.add_set(&text));
-        if let Err(what) = added {
-            let text = format!("{}: {what}", path.display());
-            problems.push(places.problem("client.token.jwks_file", &text));
-        }
-    }
-    set.finish()
-}
-
-fn read(path: &Path) -> Result<String, String> {
+/// A file of text that a key names.
+pub(super) fn read_text(path: &Path) -> Result<String, String> {
     files::read(path, FILE_BYTES_MAX)
         .map_err(|error| error.to_string())
         .and_then(|bytes| String::from_utf8(bytes).map_err(|_| "is not text".to_owned()))
+}
+
+/// The marks in channel names: none may be in another, or names would be read in two ways.
+fn boundaries(config: &Config, places: &Places, problems: &mut Vec<Problem>) -> Boundaries {
+    let channel = &config.channel;
+    let marks = [
+        ("namespace_boundary", &channel.namespace_boundary),
+        ("user_boundary", &channel.user_boundary),
+        ("user_separator", &channel.user_separator),
+        ("private_prefix", &channel.private_prefix),
+    ];
+    for (index, (key, mark)) in marks.iter().enumerate() {
+        let path = format!("channel.{key}");
+        if mark.chars().any(char::is_control) {
+            problems.push(places.problem(&path, "has a control character"));
+        }
+        let clash = marks[..index].iter().find(|(_, other)| {
+            !mark.is_empty()
+                && !other.is_empty()
+                && (mark.contains(other.as_str()) || other.contains(mark.as_str()))
+        });
+        if let Some((other, _)) = clash {
+            problems.push(places.problem(&path, &format!("and {other} contain each other")));
+        }
+    }
+    if channel.namespace_boundary.is_empty() && !channel.namespaces.is_empty() {
+        problems.push(places.problem("channel.namespace_boundary", "is empty but there are namespaces"));
+    }
+    Boundaries {
+        namespace: channel.namespace_boundary.clone(),
+        user: channel.user_boundary.clone(),
+        separator: channel.user_separator.clone(),
+        private: channel.private_prefix.clone(),
+    }
+}
+
+/// Personal channels have names, in a namespace that exists.
+fn personal(config: &Config, places: &Places, problems: &mut Vec<Problem>) {
+    let personal = &config.client.subscribe_to_user_personal_channel;
+    let path = "client.subscribe_to_user_personal_channel";
+    let name = &personal.personal_channel_namespace;
+    if personal.single_connection && !personal.enabled {
+        problems.push(places.problem(&format!("{path}.single_connection"), "needs enabled"));
+    }
+    if personal.enabled && config.channel.user_boundary.is_empty() {
+        problems.push(places.problem(&format!("{path}.enabled"), "needs channel.user_boundary"));
+    }
+    if !name.is_empty() && !config.channel.namespaces.iter().any(|namespace| namespace.name == *name) {
+        let text = format!("{name:?} is not the name of a namespace");
+        problems.push(places.problem(&format!("{path}.personal_channel_namespace"), &text));
+    }
 }
 
 fn namespaces(config: &Config, places: &Places, problems: &mut Vec<Problem>) -> Vec<settings::Namespace> {
@@ -254,16 +287,25 @@ fn namespaces(config: &Config, places: &Places, problems: &mut Vec<Problem>) -> 
             None
         };
         problems.extend(text.map(|text| places.problem(&format!("{path}.name"), &text)));
-        let options = namespace_table.options(name, config.channel.history_meta_ttl);
-        namespace(&options, &path, places, problems);
+        let (options, regex) = namespace_table.options(name, config.channel.history_meta_ttl);
+        namespace(&options, regex, &path, places, problems);
         made.push(options);
     }
     made.sort_by(|one, other| one.name.cmp(&other.name));
     made
 }
 
-fn namespace(options: &settings::Namespace, path: &str, places: &Places, problems: &mut Vec<Problem>) {
+fn namespace(
+    options: &settings::Namespace,
+    regex: Option<NotAPattern>,
+    path: &str,
+    places: &Places,
+    problems: &mut Vec<Problem>,
+) {
     const CACHE: &str = "force_recovery and force_recovery_mode = \"cache\"";
+    if let Some(error) = regex {
+        problems.push(places.problem(&format!("{path}.channel_regex"), &error.to_string()));
+    }
     let history = options.has_history();
     let cache = options.force_recovery_mode == RecoveryMode::Cache;
     let needs = [

@@ -4,6 +4,7 @@ mod check;
 mod demo;
 mod namespace;
 mod secret;
+mod token;
 mod word;
 
 #[cfg(test)]
@@ -13,6 +14,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use wire::channel::Boundaries;
 use wire::config::{ConfigError, Loaded, load};
 use wire::config_table;
 
@@ -20,6 +22,7 @@ pub use check::{Checked, private};
 pub(crate) use demo::connect_source;
 pub use namespace::{Namespace, WithoutNamespace};
 pub use secret::Secret;
+pub use token::{SubscriptionToken, Token};
 pub use word::{DeltaType, Format, Mode};
 
 /// Variables with this prefix override single values: `HEADLAND_RELAY_CLIENT_PING_INTERVAL=10s`.
@@ -70,6 +73,8 @@ config_table! {
     pub struct Client {
         /// Let clients connect without a token, as anonymous users.
         allow_anonymous_connect_without_token: bool = false,
+        /// Refuse tokens without a user.
+        disallow_anonymous_connection_tokens: bool = false,
         /// Development only: every command is permitted to everybody.
         insecure: bool = false,
         /// How often the server pings. 0s never does.
@@ -80,7 +85,9 @@ config_table! {
         stale_close_delay: Duration = Duration::from_secs(10),
         /// How long an expired connection may take to refresh its token.
         expired_close_delay: Duration = Duration::from_secs(25),
-        /// Subscriptions of one connection.
+        /// How long an expired subscription may take to refresh its token.
+        expired_sub_close_delay: Duration = Duration::from_secs(25),
+        /// Subscriptions of one connection, those that the server makes included.
         channel_limit: u32 = 128,
         /// Bytes that may wait for one connection; past it, it is closed as slow.
         queue_max_size: u32 = 1_048_576,
@@ -88,28 +95,26 @@ config_table! {
         recovery_max_publication_limit: u32 = 300,
         /// Publications in one history answer.
         history_max_publication_limit: u32 = 300,
-        /// How connection tokens (JWT) are verified. With none of these keys there are no valid tokens.
+        /// Connections of one user at once, on all gateways of this relay; more are closed with 3504. 0 is any number.
+        user_connection_limit: u32 = 0,
+        /// Personal channels.
+        subscribe_to_user_personal_channel: PersonalChannel = PersonalChannel::default(),
+        /// How tokens (JWT) are verified. With none of these keys there are no valid tokens.
         token: Token = Token::default(),
+        /// How subscription tokens are verified, if not as those of connections.
+        subscription_token: SubscriptionToken = SubscriptionToken::default(),
     }
 }
 
 config_table! {
-    /// `[client.token]`.
-    pub struct Token {
-        /// Secret of HS256, HS384 and HS512 tokens. Stays in the relay, which verifies these tokens itself.
-        hmac_secret_key: Secret = Secret::default(),
-        /// The secret before the last change: tokens signed with it are still good.
-        hmac_previous_secret_key: Secret = Secret::default(),
-        /// Public key of RS256, RS384 and RS512 tokens, as PEM.
-        rsa_public_key: Option<String> = None,
-        /// Public key of ES256 and ES384 tokens, as PEM.
-        ecdsa_public_key: Option<String> = None,
-        /// Public key of EdDSA (Ed25519) tokens, as PEM.
-        eddsa_public_key: Option<String> = None,
-        /// Public keys as a JWK set: {"keys": [...]}.
-        jwks: Option<String> = None,
-        /// A file with a JWK set. Read again on reload.
-        jwks_file: Option<PathBuf> = None,
+    /// `[client.subscribe_to_user_personal_channel]`.
+    pub struct PersonalChannel {
+        /// Subscribe each user's connections to the user's personal channel: "#42" for the user 42.
+        enabled: bool = false,
+        /// The namespace of personal channels: "own" makes it "own:#42".
+        personal_channel_namespace: String = String::new(),
+        /// A new connection of a user ends the user's other ones (3504). Needs enabled.
+        single_connection: bool = false,
     }
 }
 
@@ -118,6 +123,14 @@ config_table! {
     pub struct Channel {
         /// Bytes of a channel name.
         max_length: u32 = 255,
+        /// What ends the namespace in a channel name. Empty: there are no namespaces.
+        namespace_boundary: String = Boundaries::default().namespace,
+        /// What begins the users in the name of a user-limited channel: "dialog#42,43". Empty: there are none.
+        user_boundary: String = Boundaries::default().user,
+        /// What stands between those users. Empty: there is one.
+        user_separator: String = Boundaries::default().separator,
+        /// What begins the name of a channel that is entered with a subscription token alone. Empty: there are none.
+        private_prefix: String = Boundaries::default().private,
         /// How long offset and epoch of a channel outlive its publications where its namespace does not say.
         history_meta_ttl: Duration = Duration::from_secs(720 * 3600),
         /// Channels without a colon in their name.

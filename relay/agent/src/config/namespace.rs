@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use wire::config_table;
+use wire::pattern::{NotAPattern, Pattern};
 use wire::settings;
 
 use super::word::{DeltaType, Format, Mode};
@@ -18,6 +19,10 @@ macro_rules! namespace_table {
             $(#[doc = $doc])*
             pub struct $name {
                 $($first)*
+                /// A regular expression that the name behind the namespace must match. Without one: printable ASCII.
+                channel_regex: String = String::new(),
+                /// Channels may name who may subscribe: "dialog#42,43". Nobody else may, without a token.
+                allow_user_limited_channels: bool = false,
                 /// Publications kept for recovery and history. Needs history_ttl.
                 history_size: u32 = 0,
                 /// How long they are kept after the last one. Needs history_size.
@@ -78,11 +83,20 @@ macro_rules! namespace_table {
         }
 
         impl $name {
-            /// The options as gateways get them.
-            pub(super) fn options(&self, name: &str, meta_ttl: Duration) -> settings::Namespace {
+            /// The options as gateways get them, and what is wrong with the pattern.
+            pub(super) fn options(
+                &self,
+                name: &str,
+                meta_ttl: Duration,
+            ) -> (settings::Namespace, Option<NotAPattern>) {
                 let own = self.history_meta_ttl;
-                settings::Namespace {
+                let wanted = Some(self.channel_regex.as_str()).filter(|text| !text.is_empty());
+                let pattern = wanted.map(Pattern::new).transpose();
+                let wrong = pattern.as_ref().err().cloned();
+                let options = settings::Namespace {
                     name: name.to_owned(),
+                    channel_regex: pattern.unwrap_or_default(),
+                    allow_user_limited_channels: self.allow_user_limited_channels,
                     history_size: self.history_size,
                     history_ttl_ms: milliseconds(self.history_ttl),
                     history_meta_ttl_ms: milliseconds(if own.is_zero() { meta_ttl } else { own }),
@@ -111,7 +125,8 @@ macro_rules! namespace_table {
                     allow_presence_for_client: self.allow_presence_for_client,
                     allow_presence_for_subscriber: self.allow_presence_for_subscriber,
                     allow_presence_for_anonymous: self.allow_presence_for_anonymous,
-                }
+                };
+                (options, wrong)
             }
         }
     };

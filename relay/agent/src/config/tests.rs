@@ -19,7 +19,9 @@ fn an_empty_file_gives_the_defaults_of_the_ecosystem() {
     let checked = checked("");
     assert_eq!(checked.settings.client, settings::ClientOptions::default());
     assert_eq!(checked.limits, relay::Limits::default());
-    assert!(!checked.settings.hmac && checked.settings.jwks.is_empty());
+    let tokens = &checked.settings.tokens;
+    assert!(!tokens.hmac && tokens.jwks.is_empty() && !tokens.fetched);
+    assert_eq!(checked.settings.boundaries, Boundaries::default());
     let day = 24 * 3600 * 1000;
     assert_eq!(checked.settings.default_namespace.history_meta_ttl_ms, 30 * day);
 }
@@ -44,12 +46,13 @@ fn every_option_of_a_namespace_reaches_the_gateways() {
                 allow_presence_for_subscriber = true\nallow_presence_for_anonymous = true\n\
                 force_recovery_mode = \"cache\"\nauto_cache_recover = true\nallowed_delta_types = [\"fossil\"]\n\
                 delta_publish = true\nallow_tags_filter = true\nallow_channel_compaction = true\n\
-                publication_data_format = \"json_object\"\n";
+                publication_data_format = \"json_object\"\n\
+                allow_user_limited_channels = true\nchannel_regex = \"^[0-9]+$\"\n";
     let settings = checked(text).settings;
     let names: Vec<&str> = settings.namespaces.iter().map(|namespace| namespace.name.as_str()).collect();
     assert_eq!(names, ["a", "b"], "sorted, as they are searched");
     let shown = format!("{:?}", settings.namespaces[0]);
-    assert_eq!(shown.matches("true").count(), 23, "{shown}");
+    assert_eq!(shown.matches("true").count(), 24, "{shown}");
     assert!(shown.contains("Cache") && shown.contains("JsonObject"), "{shown}");
     assert_eq!(settings.namespace("a:1").unwrap().history_ttl_ms, 300_000);
     assert_eq!(settings.namespace("a:1").unwrap().history_meta_ttl_ms, 3_600_000);
@@ -157,8 +160,8 @@ fn private_addresses_are_known() {
 fn secrets_come_from_the_environment_and_are_never_shown() {
     let name = "HEADLAND_RELAY_CLIENT_TOKEN_HMAC_SECRET_KEY".to_owned();
     let checked = read("relay.toml", "", [(name, "hunter2".to_owned())]).unwrap();
-    assert!(checked.settings.hmac);
-    assert_eq!(checked.config.client.token.secrets().next().unwrap().bytes(), b"hunter2");
+    assert!(checked.settings.tokens.hmac);
+    assert_eq!(checked.config.client.token.secrets().next().unwrap().0.bytes(), b"hunter2");
     assert!(!format!("{checked:?}").contains("hunter2"));
     assert!(!refusal("[client.token]\nhmac_secret_key = 424242\n").contains("424242"));
 }
@@ -168,7 +171,7 @@ fn public_keys_are_handed_on_and_private_ones_refused() {
     let pair = rcgen::KeyPair::generate().unwrap();
     let quoted = |pem: &str| format!("[client.token]\necdsa_public_key = '''\n{pem}'''\n");
     let settings = checked(&quoted(&pair.public_key_pem())).settings;
-    assert!(settings.jwks.contains("\"P-256\"") && !settings.hmac);
+    assert!(settings.tokens.jwks.contains("\"P-256\"") && !settings.tokens.hmac);
     assert_eq!(
         refusal(&quoted(&pair.serialize_pem())),
         "relay.toml:2: 'ecdsa_public_key' in [client.token]: is a private key: only the public one belongs here"
@@ -190,4 +193,56 @@ fn durations_are_texts() {
         "relay.toml:2: 'ping_interval' in [client]: found the number 40, \
          expected a duration such as \"25s\", \"5m\" or \"100ms\""
     );
+}
+
+#[test]
+fn marks_that_contain_each_other_or_are_missing_are_refused() {
+    assert_eq!(
+        refusal("[channel]\nuser_boundary = \"::\"\n"),
+        "relay.toml:2: 'user_boundary' in [channel]: and namespace_boundary contain each other"
+    );
+    assert!(
+        refusal("[channel]\nnamespace_boundary = \"\"\n[[channel.namespaces]]\nname = \"a\"\n")
+            .contains("is empty")
+    );
+    let marks = checked("[channel]\nnamespace_boundary = \"/\"\nprivate_prefix = \"\"\n").settings.boundaries;
+    assert_eq!((marks.namespace.as_str(), marks.private.as_str()), ("/", ""));
+}
+
+#[test]
+fn a_personal_channel_needs_its_namespace_and_a_single_connection_needs_the_channel() {
+    let table = "[client.subscribe_to_user_personal_channel]\n";
+    assert!(refusal(&format!("{table}single_connection = true\n")).contains("needs enabled"));
+    let own = format!("{table}enabled = true\npersonal_channel_namespace = \"own\"\n");
+    assert!(refusal(&own).contains("\"own\" is not the name of a namespace"));
+    let client = checked(&format!("{own}[[channel.namespaces]]\nname = \"own\"\n")).settings.client;
+    assert_eq!(client.personal_channel.as_deref(), Some("own"));
+    assert_eq!(
+        checked(&format!("{table}enabled = true\n")).settings.client.personal_channel.as_deref(),
+        Some("")
+    );
+}
+
+#[test]
+fn patterns_are_compiled_when_they_are_read() {
+    assert!(
+        refusal("[channel.without_namespace]\nchannel_regex = \"(\"\n")
+            .contains("is not a regular expression")
+    );
+    assert!(refusal("[client.token]\naudience_regex = \"[\"\n").contains("is not a regular expression"));
+    assert!(
+        refusal("[client.token]\nissuer = \"a\"\nissuer_regex = \"b\"\n").contains("together with issuer")
+    );
+    let tokens = checked("[client.token]\naudience = \"edge\"\n").settings.tokens;
+    assert_eq!(tokens.audience, settings::Expected::Exactly("edge".to_owned()));
+}
+
+#[test]
+fn subscription_tokens_have_keys_of_their_own_only_when_that_is_turned_on() {
+    let own = "hmac_secret_key = \"b\"\njwks_public_endpoint = \"http://127.0.0.1:1/\"\n";
+    let off = checked(&format!("[client.subscription_token]\n{own}"));
+    assert!(off.settings.subscription_tokens.is_none() && off.endpoints[1].is_none());
+    let on = checked(&format!("[client.subscription_token]\nenabled = true\n{own}"));
+    let tokens = on.settings.subscription_tokens.unwrap();
+    assert!(tokens.hmac && tokens.fetched && on.endpoints[1].is_some() && !on.settings.tokens.fetched);
 }

@@ -74,7 +74,7 @@ fn its_tokens_are_good_and_expire() {
     let token = answer["token"].as_str().unwrap();
     let mut shard = relay.connect(Purpose::Shard);
     shard.ask(
-        |request| ToRelay::Verify { request, token },
+        |request| ToRelay::Verify { request, kind: wire::token::Kind::Connection, token },
         |answer| match answer {
             ToShard::Verified { claims, .. } => {
                 assert_eq!(claims.user, "Ann");

@@ -19,6 +19,7 @@ use wire::code;
 use wire::frame::{Greeting, Purpose, VERSION, Welcome};
 use wire::link::{ToRelay, ToShard};
 use wire::stats::ShardStats;
+use wire::token::Kind;
 
 const CHAT: &str = "[[channel.namespaces]]\nname = \"chat\"\nhistory_size = 50000\nhistory_ttl = \"5m\"\n";
 const TLS: &str =
@@ -77,13 +78,13 @@ fn tokens_with_the_shared_secret_are_verified() {
         jsonwebtoken::crypto::sign(message.as_bytes(), &key, jsonwebtoken::Algorithm::HS256).unwrap();
     let token = format!("{message}.{signature}");
     shard.ask(
-        |request| ToRelay::Verify { request, token: &token },
+        |request| ToRelay::Verify { request, kind: Kind::Connection, token: &token },
         |answer| {
             assert!(matches!(answer, ToShard::Verified { claims, .. } if claims.user == "42"), "{answer:?}");
         },
     );
     shard.ask(
-        |request| ToRelay::Verify { request, token: "x.y.z" },
+        |request| ToRelay::Verify { request, kind: Kind::Connection, token: "x.y.z" },
         |answer| {
             let ToShard::Failed { code, .. } = answer else { panic!("{answer:?}") };
             assert_eq!(*code, code::UNAUTHORIZED.code);

@@ -214,7 +214,9 @@ impl World {
 
     pub(super) fn enter(&mut self, link: LinkId, channel: &str, number: u8, user: &str) {
         let info = ClientInfo { client: client(number), user, conn_info: b"", chan_info: b"" };
-        self.send(link, &ToRelay::Enter { channel, info });
+        let options = settings().namespace(channel).cloned().unwrap_or_default();
+        let (presence, announced) = (options.presence, options.join_leave);
+        self.send(link, &ToRelay::Enter { channel, presence, announced, info });
     }
 
     /// Lets time pass, with a sweep over all channels after it.

@@ -9,6 +9,11 @@ const SUBSCRIBER: Caller<'_> = Caller { user: "42", subscribed: true };
 const ANONYMOUS: Caller<'_> = Caller { user: "", subscribed: false };
 const ANONYMOUS_SUBSCRIBER: Caller<'_> = Caller { user: "", subscribed: true };
 
+/// Without a token.
+fn subscribe(settings: &Settings, caller: Caller<'_>, asked: &Subscribe<'_>) -> Result<Granted, ErrorCode> {
+    super::subscribe(settings, caller, asked, Grant::Options)
+}
+
 /// Settings with one namespace, `chat`.
 fn world(mut chat: Namespace) -> Settings {
     chat.name = "chat".into();
@@ -183,18 +188,24 @@ fn recovery_implies_positioning() {
 fn asking_needs_the_option_or_the_right_to_read_as_a_subscriber() {
     let plain = Namespace { presence: true, join_leave: true, ..with_history() };
     let granted = subscribe(&world(plain.clone()), USER, &asking_for_all()).unwrap();
-    assert_eq!(granted, Granted { enters: true, ..Granted::default() });
+    assert_eq!(granted, Granted { presence: true, announced: true, ..Granted::default() });
     let reading = Namespace {
         allow_history_for_subscriber: true,
         allow_presence_for_subscriber: true,
         allow_subscribe_for_anonymous: true,
         ..plain
     };
-    let everything =
-        Granted { recoverable: true, positioned: true, join_leave: true, enters: true, ..Granted::default() };
+    let everything = Granted {
+        recoverable: true,
+        positioned: true,
+        join_leave: true,
+        presence: true,
+        announced: true,
+        ..Granted::default()
+    };
     assert_eq!(subscribe(&world(reading.clone()), USER, &asking_for_all()), Ok(everything));
     let granted = subscribe(&world(reading), ANONYMOUS, &asking_for_all()).unwrap();
-    assert_eq!(granted, Granted { enters: true, ..Granted::default() });
+    assert_eq!(granted, Granted { presence: true, announced: true, ..Granted::default() });
 }
 
 #[test]
@@ -214,10 +225,10 @@ fn join_and_leave_are_pushed_only_where_they_are_made() {
     let forced = Namespace { force_push_join_leave: true, ..with_history() };
     assert_eq!(subscribe(&world(forced.clone()), USER, &channel("chat:1")), Ok(Granted::default()));
     let made = Namespace { join_leave: true, ..forced };
-    let granted = Granted { join_leave: true, enters: true, ..Granted::default() };
+    let granted = Granted { join_leave: true, announced: true, ..Granted::default() };
     assert_eq!(subscribe(&world(made), USER, &channel("chat:1")), Ok(granted));
     let present = Namespace { presence: true, ..with_history() };
-    let granted = Granted { enters: true, ..Granted::default() };
+    let granted = Granted { presence: true, ..Granted::default() };
     assert_eq!(subscribe(&world(present), USER, &channel("chat:1")), Ok(granted));
 }
 
@@ -232,4 +243,64 @@ fn publications_are_what_their_namespace_says() {
     assert_eq!(published(DataFormat::JsonObject, b"[]"), Err(code::BAD_REQUEST));
     assert_eq!(published(DataFormat::JsonObject, b"{}"), Ok(()));
     assert_eq!(published(DataFormat::Binary, b""), Ok(()));
+}
+
+#[test]
+fn a_user_limited_channel_is_for_those_it_names_where_the_namespace_has_such_channels() {
+    let chat = Namespace {
+        allow_user_limited_channels: true,
+        allow_subscribe_for_client: true,
+        ..Namespace::default()
+    };
+    let settings = world(chat.clone());
+    assert!(subscribe(&settings, USER, &channel("chat:d#42,43")).is_ok());
+    for (caller, name) in
+        [(USER, "chat:d#43"), (USER, "chat:d#"), (ANONYMOUS, "chat:d#"), (USER, "$chat:d#42")]
+    {
+        assert_eq!(subscribe(&settings, caller, &channel(name)), Err(code::PERMISSION_DENIED), "{name}");
+    }
+    let without = world(Namespace { allow_user_limited_channels: false, ..chat.clone() });
+    assert!(subscribe(&without, USER, &channel("chat:d#43")).is_ok(), "a name like any other");
+    let closed = world(Namespace { allow_subscribe_for_client: false, ..chat });
+    assert!(subscribe(&closed, USER, &channel("chat:d#42")).is_ok(), "the name is what allows it");
+}
+
+#[test]
+fn a_token_opens_what_no_option_does_and_says_what_is_different() {
+    let settings = world(Namespace { presence: true, ..with_history() });
+    let overrides = Overrides {
+        presence: Some(false),
+        join_leave: Some(true),
+        force_push_join_leave: Some(true),
+        force_recovery: Some(true),
+        ..Overrides::default()
+    };
+    let granted = super::subscribe(&settings, ANONYMOUS, &channel("$chat:1"), Grant::Token(&overrides));
+    let expected = Granted {
+        recoverable: true,
+        positioned: true,
+        join_leave: true,
+        presence: false,
+        announced: true,
+        ..Granted::default()
+    };
+    assert_eq!(granted, Ok(expected));
+    let plain = super::subscribe(&settings, USER, &channel("chat:1"), Grant::Token(&Overrides::default()));
+    assert_eq!(plain, Ok(Granted { presence: true, ..Granted::default() }));
+    let unknown = super::subscribe(&settings, USER, &channel("other:1"), Grant::Token(&overrides));
+    assert_eq!(unknown, Err(code::UNKNOWN_CHANNEL));
+}
+
+#[test]
+fn a_pattern_of_the_namespace_decides_which_names_there_are() {
+    let chat = Namespace {
+        channel_regex: Some(wire::pattern::Pattern::new("^[0-9]+$").unwrap()),
+        allow_subscribe_for_client: true,
+        allow_publish_for_client: true,
+        ..Namespace::default()
+    };
+    let settings = world(chat);
+    assert!(subscribe(&settings, USER, &channel("chat:42")).is_ok());
+    assert_eq!(subscribe(&settings, USER, &channel("chat:x")), Err(code::BAD_REQUEST));
+    assert_eq!(publish(&settings, USER, "chat:x"), Err(code::BAD_REQUEST));
 }

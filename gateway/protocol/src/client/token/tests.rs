@@ -91,7 +91,7 @@ fn keys(jwks: &[String]) -> Keys {
 }
 
 fn verify(keys: &Keys, token: &str) -> Result<Claims, Refused> {
-    keys.verify(&peek(token)?, NOW)
+    keys.verify(&peek(token)?, Kind::Connection, NOW)
 }
 
 fn claims() -> String {
