@@ -63,8 +63,6 @@ wire::config_table! {
         count: u32 = 0,
         /// Keep each shard on a core.
         pin: bool = true,
-        /// Threads for TLS key exchange and signatures. 0 is one per core, at most one per shard.
-        handshake_workers: u32 = 0,
     }
 }
 

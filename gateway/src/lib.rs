@@ -6,12 +6,12 @@
 
 pub mod config;
 mod control;
+mod flights;
 pub mod limits;
+mod line;
 mod link;
 mod policy;
 pub mod reactor;
 pub mod run;
 mod sandbox;
 mod shards;
-mod signer;
-mod worker;

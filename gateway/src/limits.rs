@@ -10,6 +10,8 @@ pub const READ_PER_CONNECTION_BYTES: usize = 128 * 1024;
 pub const READS_PER_TURN: usize = 512;
 /// Bytes read from the link per turn.
 pub const LINK_READ_PER_TURN_BYTES: usize = 1024 * 1024;
+/// Bytes of one such read.
+pub const LINK_READ_BYTES: usize = 64 * 1024;
 /// The buffer that all connections of a shard are read through; holds a largest TLS record several times.
 pub const READ_BUFFER_BYTES: usize = 64 * 1024;
 /// Sends to one connection in one turn before others have theirs.
@@ -24,21 +26,19 @@ pub const RECONNECT_LAST: Duration = Duration::from_secs(1);
 pub const GREETING_TIMEOUT: Duration = Duration::from_secs(5);
 /// How often counters go to the relay.
 pub const STATS_EVERY: Duration = Duration::from_secs(1);
-/// Flights a worker's queue holds; more wait in their shards.
-pub const JOBS_QUEUED_MAX: usize = 256;
-/// Flights a worker runs side by side, with one exchange with the relay for all their signatures.
-pub const FLIGHTS_PER_BATCH: usize = 16;
-/// Fewer flights than this run one after the other: doing each twice would cost more than asking once saves.
-pub const FLIGHTS_WORTH_A_BATCH: usize = 2;
-/// What one read of a signing connection takes at most: a batch of answers, most are 75 bytes.
+/// Handshake flights worked on per turn, some 60 µs each: new connections have the lower priority.
+pub const FLIGHTS_PER_TURN: usize = 16;
+/// The same while established connections have work left.
+pub const FLIGHTS_PER_BUSY_TURN: usize = 2;
+/// Flights of a shard that wait for the relay's signature; further ones are not begun.
+pub const FLIGHTS_ASKED_MAX: usize = 1024;
+/// What one read of a signing connection takes at most: the answers of a turn, most are 75 bytes.
 pub const ANSWERS_READ_BYTES: usize = 2048;
 /// How long a signature may take before its handshake fails.
 pub const SIGN_TIMEOUT: Duration = Duration::from_secs(3);
 /// After this many connections of a shard have come or gone, freed memory is given back to the system at the next quiet moment:
 /// handshakes leave holes of some kilobytes each.
 pub const TRIM_AFTER: u64 = 5_000;
-/// Niceness of handshake workers: established traffic goes first.
-pub const WORKER_NICE: i32 = 5;
 /// Shards that one process may run.
 pub const SHARDS_MAX: usize = 256;
 /// Listeners that one configuration may have.
@@ -51,4 +51,5 @@ pub const SIGNAL_POLL: Duration = Duration::from_millis(200);
 /// Looks at the signals between two measurements of the process.
 pub const POLLS_PER_MEASURE: u64 = 5;
 
+const _: () = assert!(FLIGHTS_PER_BUSY_TURN > 0 && FLIGHTS_PER_TURN <= FLIGHTS_ASKED_MAX);
 const _: () = assert!(READ_BUFFER_BYTES <= READ_PER_CONNECTION_BYTES);

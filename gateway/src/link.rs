@@ -1,65 +1,37 @@
-//! A shard's connection to the relay of its box: made, greeted, read in frames, written from the shard's queue, made again.
+//! A shard's connection to the relay of its box for everything but signatures: frames read for the shard, and written from its
+//! queue.
 //!
-//! Owns the socket and the bytes of an unfinished frame. Never looks into a message but to decode it for the shard.
+//! Never looks into a message but to decode it for the shard.
 
 use std::{io, path::PathBuf, time::Duration};
 
 use protocol::{shard::Shard, time::Now};
-use sys::{Handle, Sys};
-use wire::frame::{self, FrameError, GREETING_BYTES, Greeting, Purpose, VERSION, Welcome};
+use sys::Sys;
+use wire::frame::{self, Greeting, Purpose, VERSION};
 
-use crate::limits::{GREETING_TIMEOUT, LINK_READ_PER_TURN_BYTES, RECONNECT_FIRST, RECONNECT_LAST};
+use crate::{
+    limits::{LINK_READ_BYTES, LINK_READ_PER_TURN_BYTES},
+    line::{Line, invalid},
+};
 
 /// See the module.
 pub(crate) struct Link {
-    path: PathBuf,
-    greeting: Greeting,
-    state: State,
-    /// Received bytes; `parsed` of them are done with.
-    input: Vec<u8>,
-    parsed: usize,
-    /// Bytes of the shard's queue are waiting for room in the socket.
-    blocked: bool,
-    readable: bool,
-    wait: Duration,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum State {
-    Down { retry: Duration },
-    Greeting { handle: Handle, until: Duration },
-    Up { handle: Handle },
+    line: Line,
 }
 
 impl Link {
-    pub(crate) fn new(path: PathBuf, gateway: u64, shard: u16) -> Self {
-        Self {
-            path,
-            greeting: Greeting { version: VERSION, purpose: Purpose::Shard, gateway, shard },
-            state: State::Down { retry: Duration::ZERO },
-            input: Vec::new(),
-            parsed: 0,
-            blocked: false,
-            readable: false,
-            wait: RECONNECT_FIRST,
-        }
+    pub(crate) const fn new(path: PathBuf, gateway: u64, shard: u16, token: u64) -> Self {
+        let greeting = Greeting { version: VERSION, purpose: Purpose::Shard, gateway, shard };
+        Self { line: Line::new(path, greeting, token) }
     }
 
     pub(crate) const fn ready(&mut self, readable: bool, writable: bool) {
-        self.readable |= readable;
-        if writable {
-            self.blocked = false;
-        }
+        self.line.ready(readable, writable);
     }
 
     /// Connects, reads and hears. True when there is more to read at once.
-    pub(crate) fn advance(&mut self, sys: &mut impl Sys, shard: &mut Shard, now: Now, token: u64) -> bool {
-        match self.state {
-            State::Down { retry } if retry <= now.at => self.connect(sys, now, token),
-            State::Greeting { until, .. } if until <= now.at => self.lose(sys, shard, now),
-            _ => {}
-        }
-        if shard.link_is_stuck() {
+    pub(crate) fn advance(&mut self, sys: &mut impl Sys, shard: &mut Shard, now: Now) -> bool {
+        if !self.line.advance(sys, now.at) || shard.link_is_stuck() {
             self.lose(sys, shard, now);
         }
         let more = match self.read(sys, shard, now) {
@@ -74,127 +46,51 @@ impl Link {
 
     /// Sends what the shard has queued.
     pub(crate) fn flush(&mut self, sys: &mut impl Sys, shard: &mut Shard, now: Now) {
-        let State::Up { handle } = self.state else { return };
-        let out = shard.link_out();
-        while !out.is_empty() && !self.blocked {
-            match sys.send(handle, out) {
-                Ok(count) => {
-                    out.drain(..count);
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.blocked = true,
-                Err(_) => {
-                    self.lose(sys, shard, now);
-                    return;
-                }
-            }
-        }
-        if out.is_empty() {
-            out.shrink_to(64 * 1024);
+        if self.line.is_up() && self.line.send(sys, shard.link_out()).is_err() {
+            self.lose(sys, shard, now);
         }
     }
 
     /// When the link wants a turn of its own.
     pub(crate) const fn deadline(&self) -> Option<Duration> {
-        match self.state {
-            State::Down { retry: at } | State::Greeting { until: at, .. } => Some(at),
-            State::Up { .. } => None,
-        }
-    }
-
-    fn connect(&mut self, sys: &mut impl Sys, now: Now, token: u64) {
-        let made = sys.connect(&self.path).and_then(|handle| {
-            let greeted = sys.watch(handle, token).and_then(|()| sys.send(handle, &self.greeting.encode()));
-            match greeted {
-                Ok(GREETING_BYTES) => Ok(handle),
-                other => {
-                    sys.close(handle);
-                    Err(other.err().unwrap_or_else(|| io::ErrorKind::WriteZero.into()))
-                }
-            }
-        });
-        match made {
-            Ok(handle) => {
-                self.state = State::Greeting { handle, until: now.at + GREETING_TIMEOUT };
-                self.blocked = false;
-                self.readable = true;
-            }
-            Err(_) => self.retry_later(sys, now),
-        }
-    }
-
-    fn retry_later(&mut self, sys: &mut impl Sys, now: Now) {
-        let mut random = [0; 1];
-        sys.fill_random(&mut random);
-        // Between half of the wait and all of it: shards do not come back in step.
-        let jitter = self.wait / 2 * u32::from(random[0]) / 255;
-        self.state = State::Down { retry: now.at + self.wait / 2 + jitter };
-        self.wait = (self.wait * 2).min(RECONNECT_LAST);
+        self.line.deadline()
     }
 
     fn lose(&mut self, sys: &mut impl Sys, shard: &mut Shard, now: Now) {
-        let (State::Greeting { handle, .. } | State::Up { handle }) = self.state else { return };
-        sys.close(handle);
-        if matches!(self.state, State::Up { .. }) {
+        if self.line.lose(sys, now.at) {
             shard.link_down(now);
-            self.wait = RECONNECT_FIRST;
         }
-        self.input = Vec::new();
-        self.parsed = 0;
-        self.readable = false;
-        self.retry_later(sys, now);
     }
 
     fn read(&mut self, sys: &mut impl Sys, shard: &mut Shard, now: Now) -> io::Result<bool> {
-        let (State::Greeting { handle, .. } | State::Up { handle }) = self.state else { return Ok(false) };
         let mut budget = LINK_READ_PER_TURN_BYTES;
         loop {
-            self.parse(shard, now)?;
+            self.hear(shard, now)?;
             if !shard.wants_link_input() || budget == 0 {
-                return Ok(self.readable || self.parsed < self.input.len());
+                return Ok(self.line.is_readable() || !self.line.input.is_empty());
             }
-            if !self.readable {
-                return Ok(false);
-            }
-            let before = self.input.len();
-            let part = budget.min(64 * 1024);
-            self.input.resize(before + part, 0);
-            let received = sys.receive(handle, &mut self.input[before..]);
-            self.input.truncate(before + received.as_ref().map_or(0, |count| *count));
-            match received {
-                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-                Ok(count) => budget -= count,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.readable = false,
-                Err(error) => return Err(error),
+            match self.line.fill(sys, budget.min(LINK_READ_BYTES))? {
+                0 => return Ok(false),
+                count => budget -= count,
             }
         }
     }
 
-    fn parse(&mut self, shard: &mut Shard, now: Now) -> io::Result<()> {
-        if let State::Greeting { handle, .. } = self.state {
-            let Some((welcome, _)) = self.input.split_first_chunk::<GREETING_BYTES>() else { return Ok(()) };
-            Welcome::decode(welcome).map_err(invalid)?;
-            self.parsed = GREETING_BYTES;
-            self.state = State::Up { handle };
-            self.wait = RECONNECT_FIRST;
+    fn hear(&mut self, shard: &mut Shard, now: Now) -> io::Result<()> {
+        if self.line.welcomed()? {
             shard.link_up();
         }
+        if !self.line.is_up() {
+            return Ok(());
+        }
+        let mut rest = &self.line.input[..];
         while shard.wants_link_input() {
-            let rest = &self.input[self.parsed..];
             let Some((body, after)) = frame::split(rest).map_err(invalid)? else { break };
-            let after = after.len();
             shard.hear(now, &frame::decode(body).map_err(invalid)?);
-            self.parsed = self.input.len() - after;
+            rest = after;
         }
-        // What is left of the last read moves to the front; an emptied buffer keeps a working size.
-        self.input.drain(..self.parsed);
-        self.parsed = 0;
-        if self.input.is_empty() {
-            self.input.shrink_to(64 * 1024);
-        }
+        let used = self.line.input.len() - rest.len();
+        self.line.used(used);
         Ok(())
     }
-}
-
-fn invalid(error: FrameError) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, error)
 }

@@ -10,20 +10,19 @@ use protocol::{
 use rustls::server::ProducesTickets;
 use wire::settings::{Settings, Tokens};
 
-use crate::{config::Tls, signer::RelaySigner};
+use crate::{config::Tls, flights::Elsewhere};
 
-/// What outlives a reload: resumption goes on, and so do the signing connections.
+/// What outlives a reload: resumption goes on.
 pub(crate) struct Maker {
     tickets: Option<Arc<dyn ProducesTickets>>,
-    signer: Arc<RelaySigner>,
     options: Tls,
     needs_tls: bool,
 }
 
 impl Maker {
-    pub(crate) fn new(options: &Tls, needs_tls: bool, signer: &Arc<RelaySigner>) -> anyhow::Result<Self> {
+    pub(crate) fn new(options: &Tls, needs_tls: bool) -> anyhow::Result<Self> {
         let tickets = if options.resumption { Some(tls::tickets()?) } else { None };
-        Ok(Self { tickets, signer: Arc::clone(signer), options: options.clone(), needs_tls })
+        Ok(Self { tickets, options: options.clone(), needs_tls })
     }
 
     /// The error says which of the relay's settings cannot be used.
@@ -42,7 +41,7 @@ impl Maker {
             }
             None
         } else {
-            let remote: Arc<dyn Remote> = Arc::clone(&self.signer) as _;
+            let remote: Arc<dyn Remote> = Arc::new(Elsewhere);
             let certificates = Certificates::remote(&settings.certificates, &remote)?;
             let options = ServerOptions {
                 tls12: self.options.tls12,

@@ -6,27 +6,20 @@ use std::{collections::VecDeque, io, path::PathBuf, sync::Arc, time::Duration};
 
 use protocol::{
     admission::Refused,
-    shard::{Job, Options, Policy, Shard},
+    shard::{Options, Policy, Shard},
     time::Now,
 };
 use sys::{Handle, Ready, Sys, WAKE};
 use wire::stats::TURN_BUCKETS_US;
 
 use crate::{
+    flights::Flights,
     limits::{
         ACCEPTS_PER_TURN, READ_BUFFER_BYTES, READ_PER_CONNECTION_BYTES, READS_PER_TURN, SENDS_PER_CONNECTION,
         STARVED, STATS_EVERY, TRIM_AFTER,
     },
     link::Link,
 };
-
-/// Where handshake flights are worked on.
-pub trait Workers {
-    /// Hands a flight over, or gives it back when the queue is full.
-    fn submit(&mut self, job: Job) -> Result<(), Job>;
-    /// A flight that is done.
-    fn take(&mut self) -> Option<Job>;
-}
 
 /// What the main thread tells a shard. Never traffic.
 pub enum Order {
@@ -66,22 +59,22 @@ pub struct Setup {
 }
 
 /// See the module.
-pub struct Reactor<S, W, O> {
+pub struct Reactor<S, O> {
     sys: S,
-    workers: W,
     outside: O,
     shard: Shard,
     listeners: Vec<Listener>,
     link: Link,
+    flights: Flights,
     ready: Vec<Ready>,
     reads: VecDeque<Read>,
     /// Connections whose last turn's sends were cut short by the budget.
     unsent: Vec<u32>,
-    /// A flight the workers had no room for.
-    held_job: Option<Job>,
     buffer: Box<[u8]>,
     out: Vec<u8>,
     busy: bool,
+    /// The last turn's fan-out was cut short by its budget.
+    pressed: bool,
     starved_until: Option<Duration>,
     stats_at: Duration,
     turns: [u64; TURN_BUCKETS_US.len() + 1],
@@ -106,10 +99,11 @@ struct Read {
 
 /// Tokens below 2³² are not connections': generations start at one.
 const LINK: u64 = 1 << 16;
+const FLIGHTS: u64 = LINK + 1;
 
-impl<S: Sys, W: Workers, O: Outside> Reactor<S, W, O> {
+impl<S: Sys, O: Outside> Reactor<S, O> {
     /// Watches the listeners. Fails when one cannot be.
-    pub fn new(mut sys: S, workers: W, outside: O, setup: Setup) -> io::Result<Self> {
+    pub fn new(mut sys: S, outside: O, setup: Setup) -> io::Result<Self> {
         let mut seed = [0; 16];
         sys.fill_random(&mut seed);
         let mut listeners = Vec::new();
@@ -119,15 +113,16 @@ impl<S: Sys, W: Workers, O: Outside> Reactor<S, W, O> {
         }
         Ok(Self {
             shard: Shard::new(setup.options, setup.policy, seed),
-            link: Link::new(setup.link, setup.gateway, setup.shard),
+            link: Link::new(setup.link.clone(), setup.gateway, setup.shard, LINK),
+            flights: Flights::new(setup.link, setup.gateway, setup.shard, FLIGHTS),
             listeners,
             ready: Vec::new(),
             reads: VecDeque::new(),
             unsent: Vec::new(),
-            held_job: None,
             buffer: vec![0; READ_BUFFER_BYTES].into_boxed_slice(),
             out: Vec::with_capacity(READ_BUFFER_BYTES),
             busy: false,
+            pressed: false,
             starved_until: None,
             stats_at: STATS_EVERY,
             turns: <_>::default(),
@@ -135,7 +130,6 @@ impl<S: Sys, W: Workers, O: Outside> Reactor<S, W, O> {
             closes: 0,
             trimmed_at: 0,
             sys,
-            workers,
             outside,
         })
     }
@@ -151,12 +145,13 @@ impl<S: Sys, W: Workers, O: Outside> Reactor<S, W, O> {
         let now = Now { at: self.sys.now(), unix: self.sys.unix() };
         self.note();
         self.obey(now);
-        self.busy = self.link.advance(&mut self.sys, &mut self.shard, now, LINK);
-        self.take_flights(now);
+        self.busy = self.link.advance(&mut self.sys, &mut self.shard, now);
+        self.busy |= self.flights.advance(&mut self.sys, &mut self.shard, now, self.pressed);
         self.read(now);
         self.accept(now);
-        self.busy |= self.shard.fan_out(now);
-        self.submit_flights();
+        self.pressed = self.shard.fan_out(now);
+        self.busy |= self.pressed;
+        self.busy |= self.flights.begin(&mut self.sys, &mut self.shard, now);
         self.flush(now);
         let drained = self.shard.expire(now);
         self.busy |= self.shard.restore(now);
@@ -182,7 +177,8 @@ impl<S: Sys, W: Workers, O: Outside> Reactor<S, W, O> {
             return Duration::ZERO;
         }
         let patience = self.shard.patience();
-        let Some(deadline) = self.link.deadline() else { return patience };
+        let deadlines = self.link.deadline().into_iter().chain(self.flights.deadline());
+        let Some(deadline) = deadlines.min() else { return patience };
         let now = self.sys.now();
         patience.min(deadline.saturating_sub(now).max(Duration::from_millis(1)))
     }
@@ -192,6 +188,7 @@ impl<S: Sys, W: Workers, O: Outside> Reactor<S, W, O> {
             match event.token {
                 WAKE => {}
                 LINK => self.link.ready(event.readable || event.closed, event.writable),
+                FLIGHTS => self.flights.ready(event.readable || event.closed, event.writable),
                 token if token < LINK => {
                     if let Some(listener) = self.listeners.get_mut(token as usize) {
                         listener.ready = true;
@@ -220,21 +217,6 @@ impl<S: Sys, W: Workers, O: Outside> Reactor<S, W, O> {
                     }
                     self.shard.drain(now, window_ms);
                 }
-            }
-        }
-    }
-
-    fn take_flights(&mut self, now: Now) {
-        while let Some(job) = self.workers.take() {
-            self.shard.job_done(now, job);
-        }
-    }
-
-    fn submit_flights(&mut self) {
-        while let Some(job) = self.held_job.take().or_else(|| self.shard.take_job()) {
-            if let Err(job) = self.workers.submit(job) {
-                self.held_job = Some(job);
-                return;
             }
         }
     }

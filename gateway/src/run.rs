@@ -14,8 +14,7 @@ use crate::{
     policy::Maker,
     reactor::Order,
     sandbox::Sandbox,
-    shards::{self, Opened, Process, Shards},
-    signer::RelaySigner,
+    shards::{Opened, Process, Shards},
 };
 
 /// Runs until a signal or a failure. SIGTERM drains; a second signal, or SIGINT, ends at once.
@@ -27,13 +26,10 @@ pub fn run(config: &Config) -> anyhow::Result<()> {
     let gateway = random_number();
     let needs_tls = config.listeners.iter().any(|listener| listener.tls);
     let process = Arc::new(Process::new()?);
-    // One asker for each shard, each thread that signs, and this one.
-    let signing = shards::workers(config, count)?;
     let relay = &config.link.path;
-    let mut sandbox = Sandbox::begin(&config.sandbox, relay, count + signing + 1)?;
-    let openers = (0..signing).filter_map(|_| sandbox.opener());
-    let signer = Arc::new(RelaySigner::new(relay.clone(), openers, gateway));
-    let maker = Maker::new(&config.tls, needs_tls, &signer)?;
+    // One asker for each shard, and this thread.
+    let mut sandbox = Sandbox::begin(&config.sandbox, relay, count + 1)?;
+    let maker = Maker::new(&config.tls, needs_tls)?;
     let mut control = Control::new(relay.clone(), sandbox.opener(), gateway);
     let policy = loop {
         if stopping() {
@@ -45,7 +41,7 @@ pub fn run(config: &Config) -> anyhow::Result<()> {
     };
     let opened = Opened::new(config, count, &mut sandbox)?;
     let locked = sandbox.lock();
-    let shards = Shards::start(config, opened, &options, &policy, gateway, &process, &signer)?;
+    let shards = Shards::start(config, opened, &options, &policy, gateway, &process)?;
     locked.seal();
     announce(config, &shards, per_shard, count);
     let mut polls = 0;

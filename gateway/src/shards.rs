@@ -19,8 +19,6 @@ use crate::{
     config::Config,
     reactor::{Order, Outside, Reactor, Setup},
     sandbox::Sandbox,
-    signer::RelaySigner,
-    worker::{self, Desk},
 };
 
 /// Running shards.
@@ -87,7 +85,6 @@ struct Start {
     keep: Vec<Handle>,
     core: Option<usize>,
     inbox: Inbox,
-    desk: Desk,
     setup: Setup,
     ready: Sender<()>,
 }
@@ -108,14 +105,6 @@ impl Opened {
     }
 }
 
-/// Threads that sign.
-pub(crate) fn workers(config: &Config, shards: usize) -> io::Result<usize> {
-    Ok(match config.shards.handshake_workers {
-        0 => sys::cores()?.len().min(shards),
-        asked => (asked as usize).min(shards),
-    })
-}
-
 impl Shards {
     /// Starts the threads. Returns when all have their own file table.
     pub(crate) fn start(
@@ -125,19 +114,16 @@ impl Shards {
         policy: &Arc<Policy>,
         gateway: u64,
         process: &Arc<Process>,
-        signer: &Arc<RelaySigner>,
     ) -> anyhow::Result<Self> {
         let Opened { sockets, addresses, openers } = opened;
         let count = sockets.len();
         let handed_over: Vec<Handle> = openers.iter().flatten().map(Opener::handle).collect();
         let wakers = (0..count).map(|_| Waker::new()).collect::<io::Result<Vec<_>>>()?;
         let cores = sys::cores()?;
-        let desks = worker::start(workers(config, count)?, &wakers, signer)?;
         let (ready, started) = bounded(count);
         let mut orders = Vec::new();
         let mut threads = Vec::new();
-        for (number, ((desk, listeners), opener)) in desks.into_iter().zip(&sockets).zip(openers).enumerate()
-        {
+        for (number, (listeners, opener)) in sockets.iter().zip(openers).enumerate() {
             let (sender, receiver) = bounded(ORDERS_MAX);
             orders.push((sender, wakers[number].clone()));
             let own = [Some(wakers[number].handle()), opener.as_ref().map(Opener::handle)];
@@ -149,7 +135,6 @@ impl Shards {
                 keep,
                 core: config.shards.pin.then(|| cores[number % cores.len()]),
                 inbox: Inbox { orders: receiver, process: Arc::clone(process) },
-                desk,
                 setup: Setup {
                     options: options.clone(),
                     policy: Arc::clone(policy),
@@ -200,7 +185,7 @@ impl Shards {
 }
 
 fn run(start: Start) -> io::Result<()> {
-    let Start { number, waker, opener, keep, core, inbox, desk, setup, ready } = start;
+    let Start { number, waker, opener, keep, core, inbox, setup, ready } = start;
     sys::unshare_files()?;
     sys::close_others(&keep)?;
     // Without the right to pin, the scheduler places the thread.
@@ -210,7 +195,7 @@ fn run(start: Start) -> io::Result<()> {
         eprintln!("headland-gateway: shards are not pinned to cores: {error}");
     }
     let kernel = Kernel::with_waker(EVENTS_DEFAULT, waker)?.opened_by(opener);
-    let mut reactor = Reactor::new(kernel, desk, inbox, setup)?;
+    let mut reactor = Reactor::new(kernel, inbox, setup)?;
     drop(ready);
     while reactor.turn()? {}
     Ok(())

@@ -92,7 +92,7 @@ pub struct Hot {
     /// Bytes as they go to the socket, of which `sent` are there already.
     pub(crate) sealed: Vec<u8>,
     pub(crate) sent: usize,
-    /// The handshake, unless it is out on a worker.
+    /// The handshake, unless it is out in a job.
     pub(crate) handshake: Option<Box<Handshake>>,
     /// The backlog has been above the soft bound since then.
     pub(crate) slow_since: Option<Tick>,
@@ -122,7 +122,7 @@ impl Flags {
     pub const LAST: Self = Self(32);
     /// The close_notify is sealed.
     pub const NOTIFIED: Self = Self(64);
-    /// The handshake is out on a worker.
+    /// The handshake is out in a job.
     pub const WORKING: Self = Self(128);
     /// What is owed waits behind the answer to `connect`, and so does [`Flags::BLOCKED`].
     pub const DAMMED: Self = Self(256);

@@ -4,7 +4,7 @@
 //! that has arrived, as `epoll(7)` promises: what a fault holds back is still in flight and makes an edge of its own.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, VecDeque},
     io,
     net::SocketAddr,
     time::Duration,
@@ -53,8 +53,6 @@ pub(super) struct Kernel {
     stale: VecDeque<u64>,
     idle_spins: u32,
     progress: bool,
-    /// When a worker will wake the loop.
-    alarms: BTreeSet<Duration>,
     pub(super) trace: Trace,
 }
 
@@ -97,7 +95,6 @@ impl Kernel {
             stale: VecDeque::new(),
             idle_spins: 0,
             progress: false,
-            alarms: BTreeSet::new(),
             trace,
         }
     }
@@ -120,11 +117,6 @@ impl Kernel {
             }
         }
         count
-    }
-
-    /// Wakes the loop then.
-    pub(super) fn wake_at(&mut self, at: Duration) {
-        self.alarms.insert(at);
     }
 
     /// A client connects.
@@ -320,15 +312,10 @@ impl Kernel {
         self.judge_spinning(timeout);
         self.collect(ready);
         if ready.is_empty() {
-            let alarm = self.alarms.first().map_or(Duration::MAX, |at| at.saturating_sub(self.now));
-            self.now += timeout.min(self.pace).min(alarm);
+            self.now += timeout.min(self.pace);
             self.collect(ready);
         }
         self.now += Duration::from_micros(self.random.between(1, 300));
-        let later = self.alarms.split_off(&(self.now + Duration::from_nanos(1)));
-        if !std::mem::replace(&mut self.alarms, later).is_empty() {
-            ready.push(Ready { token: sys::WAKE, readable: true, writable: false, closed: false });
-        }
         if self.random.chance(self.rates.stale) && !self.stale.is_empty() {
             let token = self.stale[self.random.index(self.stale.len())];
             self.trace.note("stale edge", token, 0);

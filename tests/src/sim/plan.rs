@@ -42,8 +42,6 @@ pub(super) struct Plan {
     pub(super) flood: bool,
     /// How the ends misbehave.
     pub(super) rates: Rates,
-    /// Handshakes a worker's queue takes.
-    pub(super) jobs: usize,
     /// Bytes of publications that wait for the link before the relay leaves some out.
     pub(super) link_bytes: usize,
     /// Refuse more at the door than this many in their handshake; 0: no cap.
@@ -99,9 +97,9 @@ pub(super) struct Rates {
     pub(super) stall: u64,
     /// Settings come again.
     pub(super) apply: u64,
-    /// A handshake takes long.
-    pub(super) slow_worker: u64,
-    /// The signer is not there.
+    /// A signature takes long.
+    pub(super) slow_signer: u64,
+    /// The relay does not have the key, or has it again.
     pub(super) signer: u64,
 }
 
@@ -160,7 +158,6 @@ impl Plan {
             },
             prompt,
             flood,
-            jobs: random.pick(&[1, 2, 8, 64]),
             link_bytes: random.pick(&[1500, 8000, 60_000, 1 << 24, 1 << 24]),
             handshaking: random.pick(&[0, 0, 4, 16]),
             durable: random.chance(600),
@@ -204,7 +201,7 @@ impl Rates {
             wall: random.rate(10),
             stall: random.rate(8),
             apply: random.rate(20),
-            slow_worker: random.rate(600),
+            slow_signer: random.rate(600),
             signer: random.rate(200),
         }
     }

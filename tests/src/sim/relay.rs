@@ -1,7 +1,7 @@
 //! The relay's end of the link in a simulation: the real broker behind a tiny server that speaks the real frames, and that goes away,
 //! stops, or comes back without its memory.
 
-use std::{cell::RefCell, rc::Rc, time::Duration};
+use std::{cell::RefCell, rc::Rc, sync::Arc, time::Duration};
 
 use relay::{Broker, Event, Limits, LinkId, Transmit};
 use wire::{
@@ -9,12 +9,14 @@ use wire::{
     frame::{self, GREETING_BYTES, Greeting, Purpose, VERSION, Welcome},
     link::{ToRelay, ToShard},
     settings::Settings,
+    sign::{SignReply, SignRequest},
     token::Unverified,
 };
 
 use super::{
     kernel::{Kernel, Line},
     random::Random,
+    secure::Signer,
     socket::Got,
     trace::Trace,
 };
@@ -32,6 +34,7 @@ pub(super) struct Relay {
     broker: Broker,
     settings: Settings,
     limits: Limits,
+    signer: Option<Arc<Signer>>,
     links: Vec<Link>,
     next_link: u32,
     /// Reads and writes nothing until then.
@@ -46,7 +49,10 @@ pub(super) struct Relay {
 struct Link {
     id: LinkId,
     line: Line,
-    greeted: bool,
+    /// What it is for, once it has said so.
+    purpose: Option<Purpose>,
+    /// Nothing is read until then.
+    slow_until: Duration,
     input: Vec<u8>,
     out: Vec<u8>,
     written: usize,
@@ -58,6 +64,7 @@ impl Relay {
         kernel: Rc<RefCell<Kernel>>,
         settings: Settings,
         limits: Limits,
+        signer: Option<Arc<Signer>>,
         mut random: Random,
         trace: Trace,
     ) -> Self {
@@ -66,6 +73,7 @@ impl Relay {
             broker: Broker::new(settings.clone(), limits.clone(), random.next()),
             settings,
             limits,
+            signer,
             links: Vec::new(),
             next_link: 1,
             stopped_until: Duration::ZERO,
@@ -94,7 +102,8 @@ impl Relay {
             self.links.push(Link {
                 id,
                 line,
-                greeted: false,
+                purpose: None,
+                slow_until: Duration::ZERO,
                 input: Vec::new(),
                 out: Vec::new(),
                 written: 0,
@@ -177,7 +186,7 @@ impl Relay {
 
     fn leave(&mut self, now: Duration, link: &Link) {
         self.kernel.borrow_mut().peer_close(link.line);
-        if link.greeted {
+        if link.purpose == Some(Purpose::Shard) {
             self.broker.link_closed(now, link.id);
         }
         self.trace.note("link ends", u64::from(link.line.0), u64::from(link.id.0));
@@ -186,7 +195,7 @@ impl Relay {
     /// False when the link is over.
     fn serve(&mut self, now: Duration, link: &mut Link) -> Result<bool, String> {
         let mut budget = 16 * READ;
-        while budget >= READ && !self.broker.congested(link.id) {
+        while budget >= READ && now >= link.slow_until && !self.broker.congested(link.id) {
             let got = self.kernel.borrow_mut().peer_receive(link.line, &mut link.input, READ);
             match got {
                 Got::Bytes(count) => {
@@ -213,24 +222,47 @@ impl Relay {
 
     fn read(&mut self, now: Duration, link: &mut Link) -> Result<(), String> {
         let mut at = 0;
-        if !link.greeted {
+        if link.purpose.is_none() {
             let Some((greeting, _)) = link.input.split_first_chunk::<GREETING_BYTES>() else { return Ok(()) };
             let greeting = Greeting::decode(greeting).map_err(|error| format!("greeting: {error}"))?;
-            if greeting.purpose != Purpose::Shard || greeting.version != VERSION {
+            if greeting.purpose == Purpose::Control || greeting.version != VERSION {
                 return Err(format!("a strange greeting: {greeting:?}"));
             }
-            link.greeted = true;
+            link.purpose = Some(greeting.purpose);
             link.out.extend_from_slice(&Welcome { version: VERSION }.encode());
-            self.broker.link_opened(link.id);
+            if greeting.purpose == Purpose::Shard {
+                self.broker.link_opened(link.id);
+            }
             at = GREETING_BYTES;
         }
         while let Some((body, rest)) = frame::split(&link.input[at..]).map_err(|error| error.to_string())? {
-            let message: ToRelay<'_> = frame::decode(body).map_err(|error| error.to_string())?;
-            self.hear(now, link.id, &message);
+            if link.purpose == Some(Purpose::Sign) {
+                let request = frame::decode(body).map_err(|error| error.to_string())?;
+                self.sign(now, &request, &mut link.out, &mut link.slow_until)?;
+            } else {
+                let message: ToRelay<'_> = frame::decode(body).map_err(|error| error.to_string())?;
+                self.hear(now, link.id, &message);
+            }
             at = link.input.len() - rest.len();
         }
         link.input.drain(..at);
         Ok(())
+    }
+
+    fn sign(
+        &mut self,
+        now: Duration,
+        request: &SignRequest<'_>,
+        out: &mut Vec<u8>,
+        slow_until: &mut Duration,
+    ) -> Result<(), String> {
+        let signature = self.signer.as_ref().and_then(|signer| signer.answer(request.message));
+        self.trace.note("signature", 0, u64::from(signature.is_some()));
+        if self.random.chance(self.kernel.borrow().rates.slow_signer) {
+            *slow_until = now + Duration::from_millis(self.random.between(1, 4000));
+        }
+        let reply = signature.as_deref().map_or(SignReply::Refused, SignReply::Signature);
+        frame::encode(&reply, out).map_err(|error| error.to_string())
     }
 
     fn hear(&mut self, now: Duration, link: LinkId, message: &ToRelay<'_>) {
@@ -253,12 +285,14 @@ impl Relay {
     }
 
     fn write(&mut self, link: &mut Link) {
-        if !link.greeted {
-            return;
-        }
+        let Some(purpose) = link.purpose else { return };
         loop {
             if link.written == link.out.len() {
                 link.written = 0;
+                if purpose == Purpose::Sign {
+                    link.out.clear();
+                    return;
+                }
                 if self.broker.transmit(link.id, &mut link.out) != Transmit::Write {
                     link.out.clear();
                     return;

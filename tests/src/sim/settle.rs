@@ -151,7 +151,7 @@ impl World {
         let stats = self.reactor.shard().stats();
         let left = [
             ("descriptors", connections as u64),
-            ("links too many", links.saturating_sub(1) as u64),
+            ("links too many", links.saturating_sub(super::world::LINKS) as u64),
             ("subscriptions", stats.subscriptions),
             // Whoever drains does not wait for the relay's answers.
             ("channels", if self.drained { 0 } else { stats.channels }),

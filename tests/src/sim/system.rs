@@ -1,5 +1,5 @@
-//! What the loop is given in a simulation: [`Sys`] over the fake kernel, with bugs planted on request; workers that are slow or
-//! full; orders from outside.
+//! What the loop is given in a simulation: [`Sys`] over the fake kernel, with bugs planted on request; orders
+//! from outside.
 
 use std::{
     cell::RefCell,
@@ -11,8 +11,7 @@ use std::{
     time::Duration,
 };
 
-use gateway::reactor::{Order, Outside, Workers};
-use protocol::shard::Job;
+use gateway::reactor::{Order, Outside};
 use sys::{Handle, Ready, Sys};
 
 use super::{kernel::Kernel, random::Random};
@@ -125,43 +124,6 @@ fn exchanged(bytes: &[u8]) -> Option<Vec<u8>> {
     let second = frame(&bytes[first..])?;
     let (one, rest) = bytes.split_at(first);
     Some([&rest[..second], one, &rest[second..]].concat())
-}
-
-/// Flights, worked on in their order, each when its time has come.
-pub(super) struct SimWorkers {
-    pub(super) kernel: Rc<RefCell<Kernel>>,
-    pub(super) random: Random,
-    pub(super) queue_max: usize,
-    pub(super) queue: Rc<RefCell<VecDeque<(Duration, Job)>>>,
-}
-
-impl Workers for SimWorkers {
-    fn submit(&mut self, job: Job) -> Result<(), Job> {
-        let mut queue = self.queue.borrow_mut();
-        if queue.len() >= self.queue_max {
-            return Err(job);
-        }
-        let mut kernel = self.kernel.borrow_mut();
-        let slow = self.random.chance(kernel.rates.slow_worker);
-        let took = if slow { self.random.between(1, 400_000) } else { self.random.between(0, 500) };
-        let at = kernel.now + Duration::from_micros(took);
-        kernel.trace.note("flight", queue.len() as u64, took);
-        kernel.wake_at(at);
-        queue.push_back((at, job));
-        Ok(())
-    }
-
-    fn take(&mut self) -> Option<Job> {
-        let now = self.kernel.borrow().now;
-        let mut queue = self.queue.borrow_mut();
-        if queue.front().is_none_or(|(at, _)| *at > now) {
-            return None;
-        }
-        let (_, mut job) = queue.pop_front()?;
-        job.run();
-        self.kernel.borrow().trace.note("flight done", queue.len() as u64, 0);
-        Some(job)
-    }
 }
 
 /// Orders that wait for the loop.

@@ -2,7 +2,6 @@
 
 use std::{
     cell::RefCell,
-    collections::VecDeque,
     path::PathBuf,
     rc::Rc,
     sync::{Arc, atomic::Ordering},
@@ -27,16 +26,19 @@ use super::{
     random::Random,
     relay::Relay,
     secure::Secure,
-    system::{Plant, SimOutside, SimSys, SimWorkers},
+    system::{Plant, SimOutside, SimSys},
     trace::Trace,
 };
+
+/// A shard's link and its signing connection.
+pub(super) const LINKS: usize = 2;
 
 /// See the module.
 pub(super) struct World {
     pub(super) plan: Rc<Plan>,
     random: Random,
     pub(super) kernel: Rc<RefCell<Kernel>>,
-    pub(super) reactor: Reactor<SimSys, SimWorkers, SimOutside>,
+    pub(super) reactor: Reactor<SimSys, SimOutside>,
     orders: SimOutside,
     pub(super) relay: Relay,
     pub(super) clients: Vec<Client>,
@@ -72,12 +74,6 @@ impl World {
         let settings = settings(&plan);
         let policy = policy(&settings, secure.as_ref())?;
         let sys = SimSys { kernel: Rc::clone(&kernel), plant, random: random.fork() };
-        let workers = SimWorkers {
-            kernel: Rc::clone(&kernel),
-            random: random.fork(),
-            queue_max: plan.jobs,
-            queue: Rc::new(RefCell::new(VecDeque::new())),
-        };
         let orders = SimOutside::default();
         let setup = Setup {
             options: options(&plan),
@@ -87,13 +83,20 @@ impl World {
             gateway: 7,
             shard: 0,
         };
-        let reactor = Reactor::new(sys, workers, orders.clone(), setup).map_err(|error| error.to_string())?;
+        let reactor = Reactor::new(sys, orders.clone(), setup).map_err(|error| error.to_string())?;
         let limits = Limits {
             link_publications_bytes: plan.link_bytes,
             link_bytes: plan.link_bytes.max(1 << 22) * 2,
             ..Limits::default()
         };
-        let relay = Relay::new(Rc::clone(&kernel), settings.clone(), limits, random.fork(), trace.clone());
+        let relay = Relay::new(
+            Rc::clone(&kernel),
+            settings.clone(),
+            limits,
+            secure.as_ref().map(|secure| Arc::clone(&secure.signer)),
+            random.fork(),
+            trace.clone(),
+        );
         let around = Surroundings {
             kernel: Rc::clone(&kernel),
             plan: Rc::clone(&plan),
@@ -269,7 +272,7 @@ impl World {
         if connections != held {
             return Err(format!("{connections} descriptors are open for {held} connections"));
         }
-        if links > 1 {
+        if links > LINKS {
             return Err(format!("{links} links to one relay"));
         }
         let draining = self.around.phase == Phase::Draining;

@@ -61,7 +61,7 @@ impl Shard {
         self.remove(index, false);
     }
 
-    /// A worker has done a flight.
+    /// A flight is done.
     pub fn job_done(&mut self, now: Now, job: Job) {
         let Some(index) = self.find(job.token) else { return };
         let Job { handshake, input, output, outcome, .. } = job;
@@ -140,7 +140,7 @@ impl Shard {
 
     fn handshake_progress(&mut self, now: Now, index: usize, progress: Progress) {
         let Progress::Done(done) = progress else {
-            // The worker's flight may have been overtaken by the client's next one.
+            // The flight may have been overtaken by the client's next one.
             if self.connections[index].hot.as_ref().is_some_and(|hot| whole_record(&hot.input)) {
                 self.advance_handshake(now, index);
             }

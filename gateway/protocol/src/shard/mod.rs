@@ -79,7 +79,7 @@ impl Policy {
     }
 }
 
-/// A flight of a TLS handshake to be worked on away from the shard. Goes back by [`Shard::job_done`].
+/// A flight of a TLS handshake that needs a signature from elsewhere. Goes back by [`Shard::job_done`].
 pub struct Job {
     /// Of the connection.
     token: u64,
@@ -147,13 +147,7 @@ struct Counters {
 }
 
 impl Job {
-    /// Does the work; may block on the signer. Runs anywhere.
-    pub fn run(&mut self) {
-        self.outcome = Some(self.handshake.receive(&mut self.input, &mut self.output));
-    }
-
-    /// Does the work up to the signature, without waiting for it; `None`: it needs none and is done. Otherwise
-    /// [`Self::finish`] has to follow.
+    /// Does the work up to the signature; `None`: it needs none and is done. Otherwise [`Self::finish`] has to follow.
     pub fn begin(&mut self) -> Option<&Wanted> {
         match self.handshake.begin(&mut self.input, &mut self.output) {
             Ok(Begun::Unsigned) => self.handshake.wanted(),
@@ -166,6 +160,11 @@ impl Job {
                 None
             }
         }
+    }
+
+    /// The signature that [`Self::finish`] waits for.
+    pub fn wanted(&self) -> Option<&Wanted> {
+        self.handshake.wanted()
     }
 
     /// Does the rest, with the signature that [`Self::begin`] wanted.
@@ -284,9 +283,19 @@ impl Shard {
         self.closed.pop()
     }
 
-    /// A handshake flight to work on.
+    /// A handshake flight to work on, of a connection that is still there.
     pub fn take_job(&mut self) -> Option<Job> {
-        self.jobs.pop_front()
+        loop {
+            let job = self.jobs.pop_front()?;
+            if self.find(job.token).is_some() {
+                return Some(job);
+            }
+        }
+    }
+
+    /// Whether [`Self::take_job`] has one.
+    pub fn has_job(&self) -> bool {
+        !self.jobs.is_empty()
     }
 
     /// New settings; established connections keep theirs where they have begun.

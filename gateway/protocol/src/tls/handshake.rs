@@ -12,6 +12,7 @@ use super::capture::Captured;
 use super::error::{Cause, Failure, TlsError, Unsigned};
 use super::limits::{
     BODY_TLS12_BYTES_MAX, HANDSHAKE_CLIENT_BYTES_MAX, HANDSHAKE_SERVER_BYTES_MAX, HEADER_BYTES,
+    REEL_BYTES_MAX,
 };
 use super::record::{ALERT, CHANGE_CIPHER_SPEC, DATA};
 use super::replay::{Tape, Wanted};
@@ -32,8 +33,20 @@ struct Work {
     feed: Feed,
     /// What a second pass begins with; `None` at a client.
     config: Option<Arc<ServerConfig>>,
-    /// Between the two passes of a flight.
-    tape: Option<Box<Tape>>,
+    /// What a second pass would play back; `None` once it has, or when there will be none.
+    reel: Option<Reel>,
+}
+
+/// A server's handshake so far, while it may still need a signature.
+#[derive(Default)]
+struct Reel {
+    tape: Box<Tape>,
+    /// Everything the peer has sent, as it came.
+    heard: Vec<u8>,
+    /// How much of that is still in the caller's input.
+    left: usize,
+    /// Bytes that were sent to the peer.
+    told: usize,
 }
 
 enum Engine {
@@ -53,8 +66,7 @@ struct Feed {
 /// What the next bytes may cost.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Flight {
-    /// A key exchange, and a signature, for which a [`super::certificate::Remote`] blocks: not for a thread with other
-    /// connections.
+    /// A key exchange, and a signature: [`Handshake::begin`] does not wait for it.
     Hello,
     /// Symmetric cryptography only: a few microseconds.
     Finish,
@@ -106,7 +118,8 @@ impl Handshake {
 
     fn new(engine: Engine, config: Option<Arc<ServerConfig>>) -> Self {
         let (captured, feed) = (Captured::new(), Feed::default());
-        Self { work: Box::new(Work { engine: Some(engine), captured, feed, config, tape: None }) }
+        let reel = config.is_some().then(Reel::default);
+        Self { work: Box::new(Work { engine: Some(engine), captured, feed, config, reel }) }
     }
 
     /// Takes what it can from the front of `input` and appends what is to be sent to `out`, even when it fails (an alert).
@@ -148,40 +161,53 @@ impl Handshake {
     }
 
     /// As [`Self::receive`], but does not wait for a [`super::certificate::Remote`] key's signature: when one is needed, `input`
-    /// and `out` stay as they were and [`Self::signed`] has to follow. Only a ClientHello that is there whole is worth two
-    /// passes; anything unusual runs as in [`Self::receive`].
+    /// is emptied, `out` stays as it was, [`Self::wanted`] says which, and [`Self::signed`] has to follow.
+    ///
+    /// All of a server's flights have to come through here until then, so that a second pass can play all of them back: a
+    /// ClientHello may come in pieces or follow a HelloRetryRequest. A key that is asked for outside of both passes is asked by
+    /// the blocking call.
     pub fn begin(&mut self, input: &mut Vec<u8>, out: &mut Vec<u8>) -> Result<Begun, Failure> {
-        let first = self.work.config.is_some() && self.work.feed.received == 0;
-        if !first || self.work.tape.is_some() || next_record(input).is_none() {
+        let Some(mut reel) = self.work.reel.take() else {
+            return self.receive(input, out).map(Begun::Progress);
+        };
+        let new = input.get(reel.left..).unwrap_or_default();
+        if reel.heard.len() + new.len() > REEL_BYTES_MAX {
             return self.receive(input, out).map(Begun::Progress);
         }
-        let (before, kept) = (out.len(), input.clone());
-        let (result, tape) = Tape::record(|| self.receive(input, out));
-        if tape.wanted().is_none() {
-            return result.map(Begun::Progress);
+        reel.heard.extend_from_slice(new);
+        let before = out.len();
+        let result;
+        (result, reel.tape) = reel.tape.record(|| self.receive(input, out));
+        if reel.tape.wanted().is_some() {
+            debug_assert!(result.is_err() && self.work.engine.is_none());
+            input.clear();
+            out.truncate(before);
+            self.work.reel = Some(reel);
+            return Ok(Begun::Unsigned);
         }
-        debug_assert!(result.is_err() && self.work.engine.is_none());
-        *input = kept;
-        out.truncate(before);
-        self.work.feed = Feed::default();
-        self.work.captured = Captured::new();
-        self.work.tape = Some(tape);
-        Ok(Begun::Unsigned)
+        if matches!(result, Ok(Progress::More)) && self.flight() == Flight::Hello {
+            reel.left = input.len();
+            reel.told += out.len() - before;
+            self.work.reel = Some(reel);
+        }
+        result.map(Begun::Progress)
     }
 
     /// The signature that [`Self::signed`] waits for.
     pub fn wanted(&self) -> Option<&Wanted> {
-        self.work.tape.as_ref()?.wanted()
+        self.work.reel.as_ref()?.tape.wanted()
     }
 
-    /// Goes on after [`Begun::Unsigned`], with the same `input`.
+    /// Goes on after [`Begun::Unsigned`], as [`Self::receive`] does; what it leaves in `input` comes before anything that the peer
+    /// has sent since.
     pub fn signed(
         &mut self,
         signature: Result<Vec<u8>, Unsigned>,
         input: &mut Vec<u8>,
         out: &mut Vec<u8>,
     ) -> Result<Progress, Failure> {
-        let (Some(tape), Some(config)) = (self.work.tape.take(), &self.work.config) else {
+        let wanted = self.wanted().is_some();
+        let (Some(reel), true, Some(config)) = (self.work.reel.take(), wanted, &self.work.config) else {
             return Err(Failure { cause: Cause::Internal });
         };
         let Ok(signature) = signature else {
@@ -192,7 +218,16 @@ impl Handshake {
             return Err(Failure { cause: Cause::Internal });
         };
         self.work.engine = Some(Engine::Server(again));
-        tape.play(signature, || self.receive(input, out))
+        self.work.feed = Feed::default();
+        self.work.captured = Captured::new();
+        let Reel { tape, mut heard, told, .. } = reel;
+        let before = out.len();
+        let result = tape.play(signature, || self.receive(&mut heard, out));
+        heard.append(input);
+        *input = heard;
+        // What the peer has already must not come twice.
+        out.drain(before..out.len().min(before + told));
+        result
     }
 
     /// What the next bytes may cost. Changes with [`Self::receive`] only.

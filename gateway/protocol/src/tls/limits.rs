@@ -39,11 +39,15 @@ pub const KEY_UPDATES_BURST: u64 = 16;
 pub const RECORDS_PER_KEY_UPDATE: u64 = 8;
 /// Bytes of a session ticket message that a client skips.
 pub const TICKET_BYTES_MAX: usize = (1 << 16) - 1;
-/// Random bytes that a server draws in its first flight: its random and, in TLS 1.2, a session id.
+/// Bytes a server keeps of what its peer sent before the signature was made: two ClientHellos with a post-quantum share each,
+/// several times over. More is answered as if the key's holder were away.
+pub const REEL_BYTES_MAX: usize = 24 * 1024;
+/// Random bytes that a server draws before its signature: its random and, in TLS 1.2, a session id.
 pub const FLIGHT_DRAWS_BYTES_MAX: usize = 64;
 /// SNI names of all certificates of a server.
 pub const NAMES_MAX: usize = 10_000;
 
 const _: () = assert!(HANDSHAKE_SERVER_BYTES_MAX > 2 * (HEADER_BYTES + BODY_TLS12_BYTES_MAX));
+const _: () = assert!(REEL_BYTES_MAX > BODY_TLS12_BYTES_MAX);
 const _: () = assert!(HANDSHAKE_CLIENT_BYTES_MAX > HANDSHAKE_SERVER_BYTES_MAX);
 const _: () = assert!(RECORDS_PER_KEY_MAX < SEQUENCE_MAX);

@@ -1,5 +1,5 @@
-//! A server's first flight in two passes, so that nobody waits for its signature: the first pass ends where a signature is
-//! needed and leaves a [`Tape`] of what the flight drew and agreed; the second plays it back and has the signature at hand.
+//! A server's handshake in two passes, so that nobody waits for its signature: the first pass ends where a signature is
+//! needed and leaves a [`Tape`] of what it drew and agreed so far; the second plays it back and has the signature at hand.
 //!
 //! rustls asks for signatures by a call that has to return one. So the first pass lets that call fail and drops rustls; only
 //! what the second pass writes is sent. A second pass that differs from the first in what is to be signed asks the key's holder
@@ -29,14 +29,14 @@ pub struct Wanted {
     pub message: Vec<u8>,
 }
 
-/// What the first pass of one flight has left.
+/// What the first pass of one handshake has left.
 pub(super) struct Tape {
     /// Random bytes in the order of their drawing, and how many there are.
     draws: [u8; FLIGHT_DRAWS_BYTES_MAX],
     drawn: usize,
     exchange: Option<Exchange>,
     wanted: Option<Wanted>,
-    /// Something was more than a tape holds: the flight ends in one pass.
+    /// Something was more than a tape holds: the handshake ends in one pass.
     spoiled: bool,
     /// In the second pass: bytes of `draws` that were drawn again, and the signature until it is taken.
     redrawn: usize,
@@ -59,9 +59,10 @@ thread_local! {
 }
 
 impl Tape {
-    /// Runs a first pass. The tape is worth keeping if it wants a signature.
-    pub(super) fn record<R>(pass: impl FnOnce() -> R) -> (R, Box<Self>) {
-        Self::run(Box::new(Self::blank()), pass)
+    /// Runs a first pass, or goes on with one that the peer's next flight continues. Then the tape may want a signature.
+    pub(super) fn record<R>(self: Box<Self>, pass: impl FnOnce() -> R) -> (R, Box<Self>) {
+        debug_assert!(!self.playing && self.wanted.is_none());
+        Self::run(self, pass)
     }
 
     /// Runs the second pass.
@@ -77,19 +78,6 @@ impl Tape {
         self.wanted.as_ref()
     }
 
-    const fn blank() -> Self {
-        Self {
-            draws: [0; FLIGHT_DRAWS_BYTES_MAX],
-            drawn: 0,
-            exchange: None,
-            wanted: None,
-            spoiled: false,
-            redrawn: 0,
-            signature: None,
-            playing: false,
-        }
-    }
-
     fn run<R>(tape: Box<Self>, pass: impl FnOnce() -> R) -> (R, Box<Self>) {
         let running = Running;
         RUNNING.with_borrow_mut(|place| {
@@ -97,7 +85,7 @@ impl Tape {
             *place = Some(tape);
         });
         let result = pass();
-        let tape = RUNNING.with_borrow_mut(Option::take).unwrap_or_else(|| Box::new(Self::blank()));
+        let tape = RUNNING.with_borrow_mut(Option::take).unwrap_or_default();
         drop(running);
         (result, tape)
     }
@@ -124,7 +112,7 @@ impl Tape {
         Ok(())
     }
 
-    /// Keeps the flight's key exchange; a flight has one.
+    /// Keeps the key exchange; a handshake has one.
     fn keep(&mut self, exchange: Exchange) {
         if self.exchange.is_some() {
             self.spoiled = true;
@@ -138,6 +126,21 @@ impl Tape {
         let wanted = self.wanted.as_ref()?;
         let same = wanted.key == key && wanted.scheme == scheme && wanted.message == message;
         self.signature.take().filter(|_| same)
+    }
+}
+
+impl Default for Tape {
+    fn default() -> Self {
+        Self {
+            draws: [0; FLIGHT_DRAWS_BYTES_MAX],
+            drawn: 0,
+            exchange: None,
+            wanted: None,
+            spoiled: false,
+            redrawn: 0,
+            signature: None,
+            playing: false,
+        }
     }
 }
 
