@@ -75,6 +75,16 @@ wire::config_table! {
         connections_per_source: u32 = 0,
         /// Connections that have not finished their TLS handshake and upgrade; each costs about 8 KiB. 0 is no limit.
         handshakes: u32 = 20_000,
+        /// Connections per second from everywhere. 0 is no limit.
+        connection_rate: u32 = 0,
+        /// Connections per second from one IPv4 address or IPv6 /64; from one IPv6 /48, 16 times as many. 0 is no limit. Many people
+        /// share an address behind a carrier's or an office's router, and all of them come back at once.
+        connection_rate_per_source: u32 = 0,
+        /// Of these, as many may come at once.
+        connection_burst_per_source: u32 = 100,
+        /// Handshakes wait for their turn while established traffic goes first. One that would wait longer than this is refused before
+        /// it costs anything.
+        handshake_wait: Duration = Duration::from_secs(2),
         /// From accept to the end of the TLS handshake.
         handshake_timeout: Duration = Duration::from_secs(10),
         /// From there to the end of the HTTP upgrade.

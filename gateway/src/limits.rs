@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+/// The rate of an IPv6 /48 is that of so many of its /64.
+pub const SITE_TIMES: u32 = 16;
 /// Connections accepted per listener and turn: new ones have the lower priority.
 pub const ACCEPTS_PER_TURN: usize = 64;
 /// Bytes read from one connection before others have their turn.

@@ -1,16 +1,23 @@
 //! The process: limits, settings, shards, signals. Owns start and end; the main thread only waits for the relay and for signals.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
 };
 
-use protocol::{admission::Caps, shard::Options, upgrade::Rules};
+use protocol::{
+    admission::{Caps, Rate},
+    shard::Options,
+    upgrade::Rules,
+};
 
 use crate::{
     config::{Config, origins},
     control::Control,
-    limits::{DESCRIPTORS_RESERVED, POLLS_PER_MEASURE, SHARDS_MAX},
+    limits::{DESCRIPTORS_RESERVED, POLLS_PER_MEASURE, SHARDS_MAX, SITE_TIMES},
     policy::Maker,
     reactor::Order,
     sandbox::Sandbox,
@@ -115,12 +122,19 @@ fn capacity(config: &Config) -> anyhow::Result<(u32, usize)> {
 
 fn options(config: &Config, per_shard: u32, count: usize) -> Options {
     let share = |whole: u32| if whole == 0 { 0 } else { whole.div_ceil(count as u32) };
-    let ms = |duration: std::time::Duration| u32::try_from(duration.as_millis()).unwrap_or(u32::MAX);
+    let rate = |tokens, burst| Rate::new(tokens, Duration::from_secs(1), burst).share(count as u32);
+    let (per_source, burst) =
+        (config.limits.connection_rate_per_source, config.limits.connection_burst_per_source);
+    let ms = |duration: Duration| u32::try_from(duration.as_millis()).unwrap_or(u32::MAX);
     Options {
         caps: Caps {
             total: per_shard,
             per_source: share(config.limits.connections_per_source),
             handshaking: share(config.limits.handshakes),
+            rate: rate(config.limits.connection_rate, config.limits.connection_rate),
+            source_rate: rate(per_source, burst),
+            site_rate: rate(per_source.saturating_mul(SITE_TIMES), burst.saturating_mul(SITE_TIMES)),
+            handshake_wait: config.limits.handshake_wait.min(config.limits.handshake_timeout),
         },
         handshake_timeout_ms: ms(config.limits.handshake_timeout),
         upgrade_timeout_ms: ms(config.limits.upgrade_timeout),

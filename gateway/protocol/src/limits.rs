@@ -46,6 +46,13 @@ pub const FILTER_NODES_MAX: usize = 64;
 pub const FILTER_DEPTH_MAX: usize = 8;
 /// Values that one comparison of a tags filter has.
 pub const FILTER_VALUES_MAX: usize = 128;
+/// Sources (and IPv6 sites) of a shard whose rate is kept count of, 40 bytes each; further ones are turned away until some are
+/// forgotten, which takes a bucket's time to fill.
+pub const SOURCES_MAX: usize = 65_536;
+/// Of these, looked at per turn.
+pub const SOURCES_SWEPT_PER_TURN: usize = 16;
+/// Meters of command rates looked at per turn.
+pub const METERS_SWEPT_PER_TURN: usize = 16;
 /// Fraction of the link's outbound bound (in eighths) above which commands are refused; the rest is for departures.
 pub const LINK_COMMANDS_EIGHTHS: usize = 6;
 

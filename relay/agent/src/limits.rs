@@ -58,3 +58,5 @@ pub(crate) const STOP_WITHIN: Duration = Duration::from_secs(5);
 
 const _: () = assert!(SIGNERS_MAX < CONNECTIONS_MAX);
 const _: () = assert!(CERTIFICATES_MAX * 2 <= KEYS_MAX);
+/// Prefixes in a list of those let in or turned away; with both lists full, settings still fit a frame several times.
+pub(crate) const PREFIXES_MAX: usize = 10_000;

@@ -13,7 +13,8 @@ use crate::counters::SIGN_BUCKETS_US;
 use crate::state::{Link, Relay};
 
 /// Causes in the order of [`ShardStats::refused`].
-const REFUSALS: [&str; 4] = ["total", "source", "handshakes", "descriptors"];
+const REFUSALS: [&str; 8] =
+    ["total", "source", "handshakes", "descriptors", "denied", "rate", "source_rate", "busy"];
 /// Causes in the order of [`ShardStats::handshake_failures`].
 const HANDSHAKE_FAILURES: [&str; 5] = ["peer", "parameters", "signer", "deadline", "left"];
 /// Causes in the order of [`crate::signer::Refusal`].

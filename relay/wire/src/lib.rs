@@ -4,6 +4,7 @@
 //! reads a clock or decides anything: both sides import it, so it may import none of them.
 #![forbid(unsafe_code)]
 
+pub mod admission;
 pub mod channel;
 pub mod code;
 pub mod config;

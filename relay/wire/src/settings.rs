@@ -15,6 +15,8 @@ pub struct Settings {
     pub version: String,
     /// Options of client connections.
     pub client: ClientOptions,
+    /// Who may come, and how often clients may command.
+    pub admission: crate::admission::Admission,
     /// Options of channels outside any namespace.
     pub default_namespace: Namespace,
     /// Options by namespace; sorted by name.

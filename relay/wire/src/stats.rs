@@ -21,8 +21,9 @@ pub struct ShardStats {
     pub closing: u64,
     /// Connections accepted.
     pub accepted: u64,
-    /// Connections refused at the door, by cause: total cap, source cap, handshake backlog, out of descriptors.
-    pub refused: [u64; 4],
+    /// Connections refused at the door, by cause: total cap, source cap, handshake backlog, out of descriptors, denied prefix, rate of
+    /// all, rate of a source, handshakes that wait.
+    pub refused: [u64; 8],
     /// TLS handshakes completed.
     pub handshakes: u64,
     /// Of these, resumed from a ticket.

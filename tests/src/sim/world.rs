@@ -307,7 +307,12 @@ const LULL: Duration = Duration::from_millis(25);
 
 fn options(plan: &Plan) -> Options {
     Options {
-        caps: Caps { total: plan.descriptors as u32, per_source: 0, handshaking: plan.handshaking },
+        caps: Caps {
+            total: plan.descriptors as u32,
+            per_source: 0,
+            handshaking: plan.handshaking,
+            ..Caps::default()
+        },
         handshake_timeout_ms: 1500,
         upgrade_timeout_ms: 1500,
         message_bytes_max: 65_536,

@@ -2,6 +2,7 @@
 //! Each test has a world of its own.
 #![forbid(unsafe_code)]
 
+mod admission;
 mod channels;
 mod config;
 mod demo;

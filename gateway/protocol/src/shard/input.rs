@@ -68,6 +68,7 @@ impl Shard {
         let connection = &mut self.connections[index];
         let generation = connection.generation;
         connection.flags.clear(Flags::WORKING);
+        self.door.flown();
         let hot = connection.hot(&mut self.pool);
         let later = take(&mut hot.input);
         hot.input = input;
@@ -125,6 +126,12 @@ impl Shard {
             },
         };
         if handshake.flight() == Flight::Hello {
+            if let Err(refused) = self.door.flight(self.jobs.len()) {
+                // Before the key exchange and the signature: a refusal costs a reset.
+                self.refuse(refused);
+                self.remove(index, true);
+                return;
+            }
             connection.flags.set(Flags::WORKING);
             let input = take(&mut hot.input);
             self.jobs.push_back(Job { token, handshake, input, output: Vec::new(), outcome: None });

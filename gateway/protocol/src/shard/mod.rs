@@ -9,6 +9,7 @@ mod closing;
 mod events;
 mod flush;
 mod input;
+mod meters;
 mod opening;
 mod restore;
 mod session;
@@ -27,7 +28,7 @@ use wire::{
 };
 
 use crate::{
-    admission::{Admission, Caps, Refused, Source},
+    admission::{Admission, Caps, Lists, Refused},
     client::{encoding::Encoding, token::Keys},
     connection::{Connection, Flags, Hot, Identity, Phase},
     hub::Hub,
@@ -123,6 +124,7 @@ pub struct Shard {
     /// The ping frame of each encoding.
     pings: Vec<Rc<[u8]>>,
     sweep: sweep::Sweep,
+    meters: meters::Meters,
     drain: Option<closing::Drain>,
     random: Random,
     stats: Counters,
@@ -184,8 +186,11 @@ impl Shard {
                 Rc::from(frame)
             })
             .collect();
+        let mut meters = meters::Meters::default();
+        meters.set(&policy.settings.admission.commands);
         Self {
-            door: Admission::new(options.caps),
+            door: Admission::new(options.caps, Lists::new(&policy.settings.admission)),
+            meters,
             connections: Slab::new(),
             due: Vec::new(),
             generation: 0,
@@ -211,12 +216,9 @@ impl Shard {
 
     /// Takes a connection in, or says why not; then the shell closes it by reset. Returns its token.
     pub fn accept(&mut self, now: Now, handle: i32, peer: SocketAddr, listener: u8) -> Result<u64, Refused> {
-        let source = Source::new(peer.ip());
-        let entered = if self.drain.is_some() { Err(Refused::Total) } else { self.door.enter(source) };
-        if let Err(refused) = entered {
-            self.refuse(refused);
-            return Err(refused);
-        }
+        let entered =
+            if self.drain.is_some() { Err(Refused::Total) } else { self.door.enter(now.at, peer.ip()) };
+        let source = entered.inspect_err(|refused| self.refuse(*refused))?;
         self.stats.shard.accepted += 1;
         // Generation 0 is left to the shell's own tokens.
         self.generation = self.generation.wrapping_add(1).max(1);
@@ -300,6 +302,8 @@ impl Shard {
 
     /// New settings; established connections keep theirs where they have begun.
     pub fn apply(&mut self, policy: Arc<Policy>) {
+        self.door.list(Lists::new(&policy.settings.admission));
+        self.meters.set(&policy.settings.admission.commands);
         self.policy = policy;
     }
 

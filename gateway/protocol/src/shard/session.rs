@@ -102,7 +102,11 @@ impl Shard {
             (Request::Connect(connect), Phase::Fresh | Phase::Connecting) => {
                 self.connect(now, index, command.id, connect);
             }
-            (_, Phase::Ready) => self.session_command(now, index, command),
+            (_, Phase::Ready) => {
+                if self.within_rates(now, index, command) {
+                    self.session_command(now, index, command);
+                }
+            }
             // Before `connect`, after a failed one, or a second one.
             _ => self.close(now, index, code::CLOSE_BAD_REQUEST),
         }

@@ -47,6 +47,8 @@ impl Shard {
             }
         }
         self.expire_requests(now);
+        self.door.expire(now.at, self.jobs.len());
+        self.meters.sweep(now.at);
         if self.stats.held > HELD_BYTES_MAX {
             self.shed();
         }

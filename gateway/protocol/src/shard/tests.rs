@@ -54,7 +54,7 @@ fn policy() -> Policy {
 impl World {
     fn new() -> Self {
         let options = Options {
-            caps: Caps { total: 100, per_source: 0, handshaking: 0 },
+            caps: Caps { total: 100, per_source: 0, handshaking: 0, ..Caps::default() },
             handshake_timeout_ms: 10_000,
             upgrade_timeout_ms: 10_000,
             message_bytes_max: 65_536,

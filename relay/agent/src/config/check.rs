@@ -9,7 +9,7 @@ use wire::config::{ConfigError, Places, Problem};
 use wire::pattern::NotAPattern;
 use wire::settings::{self, ClientOptions, RecoveryMode, Settings};
 
-use super::Config;
+use super::{Config, admission};
 use crate::fetch::Endpoint;
 use crate::files;
 use crate::limits::{CERTIFICATES_MAX, FILE_BYTES_MAX, NAMESPACES_MAX};
@@ -32,6 +32,7 @@ impl Checked {
         let mut problems = Vec::new();
         client(&config, places, &mut problems);
         http(&config, places, &mut problems);
+        admission::check(&config, places, &mut problems);
         certificates(&config, places, &mut problems);
         bounds(&config, places, &mut problems);
         super::demo::check(&config, places, &mut problems);
@@ -51,6 +52,7 @@ impl Checked {
         let settings = Settings {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             client: options(&config),
+            admission: admission::settings(&config),
             default_namespace,
             namespaces,
             boundaries,

@@ -1,5 +1,6 @@
 //! The relay's configuration file: every key with its prose and default, and what it becomes.
 
+mod admission;
 mod check;
 mod demo;
 mod namespace;
@@ -18,6 +19,7 @@ use wire::channel::Boundaries;
 use wire::config::{ConfigError, Loaded, load};
 use wire::config_table;
 
+pub use admission::{Admission, Rate, RateLimit, Refusals};
 pub use check::{Checked, private};
 pub(crate) use demo::connect_source;
 pub use namespace::{Namespace, WithoutNamespace};
@@ -37,6 +39,8 @@ config_table! {
         http: Http = Http::default(),
         /// Client connections. Gateways are told on every reload.
         client: Client = Client::default(),
+        /// Who may come. Gateways are told on every reload.
+        admission: Admission = Admission::default(),
         /// Channels.
         channel: Channel = Channel::default(),
         /// Certificates. Their private keys never leave this program.
@@ -97,6 +101,8 @@ config_table! {
         history_max_publication_limit: u32 = 300,
         /// Connections of one user at once, on all gateways of this relay; more are closed with 3504. 0 is any number.
         user_connection_limit: u32 = 0,
+        /// How often one connection may command what.
+        rate_limit: RateLimit = RateLimit::default(),
         /// Personal channels.
         subscribe_to_user_personal_channel: PersonalChannel = PersonalChannel::default(),
         /// How tokens (JWT) are verified. With none of these keys there are no valid tokens.

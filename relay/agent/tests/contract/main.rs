@@ -207,7 +207,7 @@ fn metrics_and_health_tell_of_the_shards() {
     let stats = ShardStats {
         established: 5,
         closing: 1,
-        refused: [1, 2, 3, 4],
+        refused: [1, 2, 3, 4, 5, 6, 7, 8],
         handshakes_resumed: 7,
         closes: vec![(3008, 9)],
         turns: [1; 13],

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::{Data, Key, Reader, Value};
+use crate::admission::Prefix;
 
 /// A type that a key can have. Programs implement it for types of their own (a secret, a choice of words).
 pub trait Field: Sized {
@@ -133,6 +134,8 @@ texts! {
     SocketAddr, "an address with port such as \"127.0.0.1:9000\" or \"[::1]:9000\"",
         Self::from(([127, 0, 0, 1], 0)), |text| text.parse().ok(), |value| value.to_string();
     IpAddr, "an address such as \"127.0.0.1\" or \"::1\"", Self::from([127, 0, 0, 1]),
+        |text| text.parse().ok(), |value| value.to_string();
+    Prefix, "an address or a prefix such as \"192.0.2.0/24\" or \"2001:db8::/32\", with nothing behind its bits", Self::NOBODY,
         |text| text.parse().ok(), |value| value.to_string();
     Duration, "a duration such as \"25s\", \"5m\" or \"100ms\"", Self::ZERO,
         |text| humantime::parse_duration(text.trim()).ok(), |value| duration_text(*value);
