@@ -39,8 +39,13 @@ impl Script {
         command.arg(source).args(scenario.split(' ')).env("HEADLAND_URL", url).env("HEADLAND_SECRET", SECRET);
         command.env("HEADLAND_CLIENTS", &clients).env("PYTHONDONTWRITEBYTECODE", "1");
         command.env("HEADLAND_CA", world.file("ca.pem")).env("NODE_EXTRA_CA_CERTS", world.file("ca.pem"));
+        Self::spawn(format!("{file} {scenario}"), command)
+    }
+
+    /// Starts any program that talks in words; `name` is for errors.
+    pub fn spawn(name: String, mut command: Command) -> Result<Self> {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().with_context(|| format!("{file} does not start"))?;
+        let mut child = command.spawn().with_context(|| format!("{name} does not start"))?;
         let stdin = child.stdin.take().context("stdin was piped")?;
         let stdout = BufReader::new(child.stdout.take().context("stdout was piped")?);
         let mut stderr = child.stderr.take().context("stderr was piped")?;
@@ -51,7 +56,7 @@ impl Script {
             let _ = stderr.read_to_end(&mut text);
             String::from_utf8_lossy(&text).into_owned()
         });
-        Ok(Self { name: format!("{file} {scenario}"), child, stdin, words, errors: Some(errors) })
+        Ok(Self { name, child, stdin, words, errors: Some(errors) })
     }
 
     /// Waits for a word of the script.

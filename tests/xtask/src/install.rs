@@ -25,6 +25,13 @@ const TOOLS: &[Tool] = &[
     Tool { package: "python3-venv", program: "python3", probe: &["-c", "import ensurepip, venv"] },
 ];
 
+/// What the suite `sdks` is built with.
+const SDK_TOOLS: &[Tool] = &[
+    Tool { package: "golang-go", program: "go", probe: &["version"] },
+    Tool { package: "default-jdk-headless", program: "javac", probe: &["-version"] },
+    Tool { package: "maven", program: "mvn", probe: &["--version"] },
+];
+
 /// The folder with `node_modules` and the Python environment.
 pub(crate) fn clients() -> PathBuf {
     paths::target().join("e2e")
@@ -66,6 +73,25 @@ fn components() -> Result<()> {
     Ok(())
 }
 
+/// Builds the programs of the suite `sdks`: Go's, Java's and Rust's SDKs, each at the version that its folder pins, into
+/// [`clients`]`/sdks`.
+pub(crate) fn sdks(report: &mut Report) -> Result<bool> {
+    let packages: Vec<&str> = SDK_TOOLS.iter().map(|tool| tool.package).collect();
+    if !tools(report, &packages)? {
+        return Ok(false);
+    }
+    let (from, to) = (paths::root().join("tests/tests/sdks"), clients().join("sdks"));
+    let mut go = Command::new("go");
+    go.args(["build", "-o"]).arg(to.join("go/sdk")).arg(".").current_dir(from.join("go"));
+    let mut java = Command::new("mvn");
+    java.args(["--batch-mode", "--quiet", "--file"]).arg(from.join("java/pom.xml"));
+    java.arg(format!("-DbuildDirectory={}", to.join("java/target").display()));
+    java.args(["compile", "dependency:copy-dependencies"]);
+    let mut rust = paths::cargo(["build", "--locked", "--manifest-path"]);
+    rust.arg(from.join("rust/Cargo.toml")).arg("--target-dir").arg(to.join("rust"));
+    Ok(report.step("Go SDK", go)? && report.step("Java SDK", java)? && report.step("Rust SDK", rust)?)
+}
+
 fn debian(report: &mut Report) -> Result<bool> {
     let all: Vec<&str> = TOOLS.iter().map(|tool| tool.package).collect();
     tools(report, &all)
@@ -75,6 +101,7 @@ fn debian(report: &mut Report) -> Result<bool> {
 fn tools(report: &mut Report, packages: &[&str]) -> Result<bool> {
     let missing: Vec<&str> = TOOLS
         .iter()
+        .chain(SDK_TOOLS)
         .filter(|tool| packages.contains(&tool.package))
         .filter(|tool| !succeeds(Command::new(tool.program).args(tool.probe)))
         .map(|tool| tool.package)

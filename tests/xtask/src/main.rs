@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod bench;
+mod conformance;
 mod gate;
 mod install;
 mod paths;
@@ -34,6 +35,8 @@ enum Task {
     Sim(sim::Args),
     /// Measure. Without a name, list what can be measured.
     Bench(bench::Args),
+    /// Run a large suite of other people's, installing what it needs. Without a name, list them.
+    Conformance(conformance::Args),
     /// Check the arrows between crates and the other rules that a compiler does not know.
     Tidy,
 }
@@ -44,6 +47,7 @@ fn main() -> ExitCode {
         Task::Test(args) => gate::run(&args),
         Task::Sim(args) => sim::run(&args),
         Task::Bench(args) => bench::run(&args),
+        Task::Conformance(args) => conformance::run(&args),
         Task::Tidy => tidy::run(),
     };
     match outcome {

@@ -1,0 +1,51 @@
+//! `cargo xtask conformance`: suites too large for the gate, each with what it needs installed first.
+
+use anyhow::{Result, bail};
+
+use crate::step::Report;
+use crate::{install, paths};
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Which suite; without it, the list.
+    name: Option<String>,
+}
+
+/// A suite: its name, what it shows, and how it is run.
+struct Suite {
+    name: &'static str,
+    about: &'static str,
+    run: fn(&mut Report) -> Result<()>,
+}
+
+const SUITES: &[Suite] = &[Suite {
+    name: "sdks",
+    about: "unmodified SDKs for Go, Java (Protobuf only) and Rust against a real edge",
+    run: sdks,
+}];
+
+pub(crate) fn run(args: &Args) -> Result<bool> {
+    let Some(name) = &args.name else {
+        for suite in SUITES {
+            println!("{:10} {}", suite.name, suite.about);
+        }
+        return Ok(true);
+    };
+    let Some(suite) = SUITES.iter().find(|suite| suite.name == name) else {
+        bail!("no suite {name}: `cargo xtask conformance` lists them");
+    };
+    let mut report = Report::default();
+    (suite.run)(&mut report)?;
+    Ok(report.finish())
+}
+
+fn sdks(report: &mut Report) -> Result<()> {
+    let programs = ["build", "--package", "gateway", "--package", "agent", "--bins"];
+    if install::sdks(report)? && report.step("build", paths::cargo(programs))? {
+        let mut suite = paths::cargo(["test", "--package", "tests", "--features", "sdks", "--test", "sdks"]);
+        suite.env("HEADLAND_PROGRAMS", paths::target().join("debug"));
+        suite.env("HEADLAND_CLIENTS", install::clients()).args(["--", "--test-threads=2"]);
+        report.step("sdks", suite)?;
+    }
+    Ok(())
+}
