@@ -7,7 +7,7 @@ import ssl
 import sys
 
 import jwt_hs256
-from centrifuge import Client, ReplyError, SubscriptionEventHandler
+from centrifuge import Client, DeltaType, Filter, ReplyError, SubscriptionEventHandler
 
 URL = os.environ["HEADLAND_URL"]
 WITHIN = 15
@@ -56,9 +56,9 @@ async def connected(user):
     return client
 
 
-async def subscribed(client, channel):
+async def subscribed(client, channel, **options):
     heard = Heard()
-    room = client.new_subscription(channel, events=heard)
+    room = client.new_subscription(channel, events=heard, **options)
     await room.subscribe()
     await soon(room.ready())
     await soon(heard.subscribed.get())
@@ -108,11 +108,48 @@ async def recovers_what_it_missed():
 
 async def publishes_once():
     ann = await connected("ann")
-    call = {"channel": "short:python", "data": {"n": 1}, "idempotency_key": "k"}
-    first = value((await soon(ann.rpc("publish", payload(call)))).data)
-    again = value((await soon(ann.rpc("publish", payload(call)))).data)
+    call = payload({"channel": "short:python", "data": {"n": 1}, "idempotency_key": "k"})
+    first = value((await soon(ann.rpc("publish", call))).data)
+    again = value((await soon(ann.rpc("publish", call))).data)
     assert (first["offset"], first["duplicate"]) == (1, False), first
     assert again == {**first, "duplicate": True}, again
+
+
+async def differences_make_the_publications():
+    ann, bob = await connected("ann"), await connected("bob")
+    _, heard = await subscribed(ann, "match:python", delta=DeltaType.FOSSIL)
+    state = {"names": ["größe ☕"] * 20, "n": 0}
+    for n in range(10):
+        await soon(bob.publish("match:python", payload({**state, "n": n})))
+    got = [value((await soon(heard.publications.get())).data) for _ in range(10)]
+    assert got == [{**state, "n": n} for n in range(10)], got
+
+
+async def only_publications_that_pass_the_filter_arrive():
+    ann, bob = await connected("ann"), await connected("bob")
+    wanted = Filter.all(Filter.eq("ticker", "A"), Filter.gt("price", "9"))
+    _, heard = await subscribed(ann, "match:tags", tags_filter=wanted)
+    some = [{"ticker": "A", "price": "10"}, {"ticker": "B", "price": "10"}, {}, {"ticker": "A", "price": "9.1"}]
+    for n, tags in enumerate(some):
+        await soon(bob.rpc("publish", payload({"channel": "match:tags", "data": n, "tags": tags})))
+    got = [value((await soon(heard.publications.get())).data) for _ in range(2)]
+    assert got == [0, 3], got
+
+
+async def everything_arrives_in_channels_with_numbers():
+    ann, bob = await connected("ann"), await connected("bob")
+    _, one = await subscribed(ann, "number:one", delta=DeltaType.FOSSIL)
+    _, two = await subscribed(ann, "number:two")
+    await subscribed(bob, "number:one")
+    while (await soon(one.joins.get())).user != "bob":
+        pass
+    for n in range(5):
+        await soon(bob.publish("number:one", payload({"names": ["x" * 50], "n": n})))
+        await soon(bob.publish("number:two", payload(n)))
+    got = [value((await soon(one.publications.get())).data)["n"] for _ in range(5)]
+    assert got == list(range(5)), got
+    got = [value((await soon(two.publications.get())).data) for _ in range(5)]
+    assert got == list(range(5)), got
 
 
 async def errors_are_the_protocols_own():

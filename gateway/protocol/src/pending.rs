@@ -72,6 +72,12 @@ pub struct Wish {
     pub joins: bool,
     /// An unsuccessful recovery is an error.
     pub reject_unrecovered: bool,
+    /// Publications come as differences.
+    pub delta: bool,
+    /// Pushes have the channel's number.
+    pub numbered: bool,
+    /// Where the shard keeps the filter meanwhile.
+    pub filter: Option<u32>,
 }
 
 /// The waiting requests, oldest first.

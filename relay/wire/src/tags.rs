@@ -44,6 +44,11 @@ impl<'a> Tags<'a> {
     /// None.
     pub const NONE: Self = Self(&[]);
 
+    /// A copy.
+    pub fn to_buf(self) -> TagsBuf {
+        TagsBuf(self.0.to_vec())
+    }
+
     /// Whether there are none.
     pub const fn is_empty(self) -> bool {
         self.0.is_empty()

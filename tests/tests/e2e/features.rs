@@ -85,6 +85,32 @@ allow_subscribe_for_client = true
 allow_publish_for_client = true
 
 [[channel.namespaces]]
+name = "match"
+history_size = 100
+history_ttl = "5m"
+force_recovery = true
+join_leave = true
+force_push_join_leave = true
+allowed_delta_types = ["fossil"]
+delta_publish = true
+allow_tags_filter = true
+allow_subscribe_for_client = true
+allow_publish_for_client = true
+
+[[channel.namespaces]]
+name = "number"
+history_size = 100
+history_ttl = "5m"
+force_recovery = true
+join_leave = true
+force_push_join_leave = true
+allowed_delta_types = ["fossil"]
+delta_publish = true
+allow_channel_compaction = true
+allow_subscribe_for_client = true
+allow_publish_for_client = true
+
+[[channel.namespaces]]
 name = "object"
 publication_data_format = "json_object"
 allow_publish_for_client = true
@@ -127,24 +153,80 @@ fn publications_are_what_their_namespace_says() {
     client.publish("object:x", &json!({})).unwrap();
 }
 
+#[test]
+fn a_channel_is_named_by_its_number_only_to_those_who_offer_it() {
+    let world = World::builder().relay(FEATURES).start().unwrap();
+    let (mut ann, mut bob) = (Client::of(&world, "ann").unwrap(), Client::of(&world, "bob").unwrap());
+    let plain = ann.subscribe("number:n").unwrap();
+    assert!(plain.get("id").is_none(), "{plain}");
+    let reply = bob.call(&json!({ "subscribe": { "channel": "number:n", "flag": 1 } })).unwrap();
+    let number = reply["subscribe"]["id"].as_u64().unwrap();
+    ann.publish("number:n", &json!({ "a": 1 })).unwrap();
+    let text = ann.text_with("\"pub\"").unwrap();
+    assert!(text.starts_with(r#"{"push":{"channel":"number:n","pub""#), "{text}");
+    let text = bob.text_with("\"pub\"").unwrap();
+    assert!(text.starts_with(&format!(r#"{{"push":{{"id":{number},"pub""#)), "{text}");
+    // Another channel has another number, and where it is not allowed there is none.
+    let other = bob.call(&json!({ "subscribe": { "channel": "number:m", "flag": 1 } })).unwrap();
+    assert_ne!(other["subscribe"]["id"].as_u64().unwrap(), number);
+    let none = bob.call(&json!({ "subscribe": { "channel": "short:n", "flag": 1 } })).unwrap();
+    assert!(none["subscribe"].get("id").is_none(), "{none}");
+}
+
 /// Scenarios of scripts in a world with these namespaces.
 macro_rules! scripts {
-    ($file:literal, $($name:ident: $scenario:literal)*) => {$(
+    ($file:literal, $encoding:literal, $($name:ident)*) => {$(
         #[test]
         fn $name() {
             let world = World::builder().relay(FEATURES).start().unwrap();
-            script::run(&world, $file, $scenario, &world.wss()).unwrap();
+            script::run(&world, $file, concat!(stringify!($name), $encoding), &world.wss()).unwrap();
         }
     )*};
 }
 
-scripts! { "features.mjs",
-    the_npm_sdk_publishes_once: "publishes_once"
-    the_npm_sdk_gets_the_last_publication_of_a_cache: "a_cache_gives_the_last_publication"
+mod npm {
+    use super::*;
+
+    scripts! { "features.mjs", "",
+        publishes_once
+        a_cache_gives_the_last_publication
+        differences_make_the_publications_in_both_encodings
+        differences_go_on_after_a_recovery
+        only_publications_that_pass_the_filter_arrive
+        a_filter_that_makes_no_sense_is_refused
+        everything_arrives_in_channels_with_numbers
+    }
 }
 
-#[test]
-fn the_python_sdk_publishes_once() {
-    let world = World::start().unwrap();
-    script::run(&world, "sdk.py", "publishes_once", &world.wss()).unwrap();
+mod npm_protobuf {
+    use super::*;
+
+    scripts! { "features.mjs", " protobuf",
+        publishes_once
+        a_cache_gives_the_last_publication
+        differences_go_on_after_a_recovery
+        only_publications_that_pass_the_filter_arrive
+    }
+}
+
+mod pypi {
+    use super::*;
+
+    scripts! { "sdk.py", "",
+        publishes_once
+        differences_make_the_publications
+        only_publications_that_pass_the_filter_arrive
+        everything_arrives_in_channels_with_numbers
+    }
+}
+
+mod pypi_protobuf {
+    use super::*;
+
+    scripts! { "sdk.py", " protobuf",
+        publishes_once
+        differences_make_the_publications
+        only_publications_that_pass_the_filter_arrive
+        everything_arrives_in_channels_with_numbers
+    }
 }

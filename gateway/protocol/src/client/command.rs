@@ -122,8 +122,15 @@ pub struct Subscribe<'a> {
 }
 
 impl Subscribe<'_> {
+    /// Bit of `flag`: pushes may have a number in place of the channel's name.
+    pub const CHANNEL_COMPACTION: i64 = 1;
     /// Bit of `flag`: answer with error 112 rather than `recovered: false`.
     pub const REJECT_UNRECOVERED: i64 = 2;
+
+    /// Whether the channel may be given a number.
+    pub const fn takes_number(&self) -> bool {
+        self.flag & Self::CHANNEL_COMPACTION != 0
+    }
 
     /// Whether a failed recovery is to be answered with an error.
     pub const fn rejects_unrecovered(&self) -> bool {

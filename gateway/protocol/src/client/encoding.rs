@@ -76,6 +76,14 @@ impl Encoding {
         }
     }
 
+    /// Whether a payload arrives as the bytes that it is.
+    pub fn carries(self, payload: &[u8]) -> bool {
+        match self {
+            Self::Json => json::is_json(payload),
+            Self::Protobuf => true,
+        }
+    }
+
     /// Appends a reply.
     pub fn reply(self, id: u32, reply: &Reply<'_>, out: &mut Vec<u8>) {
         match self {
@@ -97,6 +105,14 @@ impl Encoding {
         match self {
             Self::Json => json::push_by_number(number, push, out),
             Self::Protobuf => protobuf::push_by_number(number, push, out),
+        }
+    }
+
+    /// Appends a push that names its channel by number, or by name where that is 0.
+    pub fn push_to(self, channel: &str, number: u32, push: &Push<'_>, out: &mut Vec<u8>) {
+        match number {
+            0 => self.push(channel, push, out),
+            number => self.push_by_number(number, push, out),
         }
     }
 

@@ -13,6 +13,7 @@ mod replies;
 mod text;
 
 pub(super) use commands::{Commands, command};
+pub(super) use lines::is_json;
 pub(super) use messages::Messages;
 pub(super) use replies::{push, push_by_number, reply};
 

@@ -12,6 +12,9 @@ use wire::{
 use super::command::Subscribe;
 use crate::pending::Wish;
 
+/// The kind of difference that subscribers may ask for.
+const DELTA_FOSSIL: &str = "fossil";
+
 /// Who asks.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Caller<'a> {
@@ -47,6 +50,10 @@ pub struct Granted {
     pub presence: bool,
     /// Others are told that it joined and left.
     pub announced: bool,
+    /// Publications come as differences.
+    pub delta: bool,
+    /// Pushes have the channel's number.
+    pub numbered: bool,
 }
 
 impl Granted {
@@ -60,6 +67,9 @@ impl Granted {
             positioned: self.positioned,
             joins: self.join_leave,
             reject_unrecovered: asked.rejects_unrecovered(),
+            delta: self.delta,
+            numbered: self.numbered,
+            filter: None,
         }
     }
 }
@@ -77,7 +87,7 @@ pub fn subscribe(
     grant: Grant<'_>,
 ) -> Result<Granted, ErrorCode> {
     let namespace = namespace(settings, &asked.channel)?;
-    if asked.kind != 0 || !asked.filter.is_empty() {
+    if asked.kind != 0 {
         return Err(code::NOT_AVAILABLE);
     }
     let insecure = settings.client.insecure;
@@ -98,9 +108,18 @@ pub fn subscribe(
     let events = namespace.join_leave || overrides.force_push_join_leave == Some(true);
     let recoverable = force_recovery || asked.recoverable && (namespace.allow_recovery || history);
     let positioned = force_positioning || asked.positioned && (namespace.allow_positioning || history);
+    let positioned = (recoverable || positioned) && namespace.has_history();
+    // Differences are to the publication before, which only those have who miss none.
+    let delta = asked.delta == DELTA_FOSSIL && namespace.allow_delta_fossil && positioned;
+    // The two ways to save bandwidth exclude each other.
+    if !asked.filter.is_empty() && (delta || !namespace.allow_tags_filter) {
+        return Err(code::BAD_REQUEST);
+    }
     Ok(Granted {
+        delta,
+        numbered: asked.takes_number() && namespace.allow_channel_compaction,
         recoverable: recoverable && namespace.has_history(),
-        positioned: (recoverable || positioned) && namespace.has_history(),
+        positioned,
         recovers: namespace.auto_cache_recover,
         latest: namespace.force_recovery_mode == RecoveryMode::Cache,
         join_leave: events && (force_push || asked.join_leave && presence),

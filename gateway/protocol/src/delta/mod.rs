@@ -9,6 +9,8 @@ mod tests;
 
 use crate::limits::DELTA_BYTES_MAX;
 use matches::Finder;
+#[cfg(test)]
+pub(crate) use tests::apply;
 
 const DIGITS: &[u8; 64] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ_abcdefghijklmnopqrstuvwxyz~";
 /// Shorter copies are not worth their command.

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 
 /// Makes the target of a source and a delta.
-fn apply(source: &[u8], delta: &[u8]) -> Option<Vec<u8>> {
+pub(crate) fn apply(source: &[u8], delta: &[u8]) -> Option<Vec<u8>> {
     fn read(delta: &mut &[u8]) -> usize {
         let mut value = 0;
         while let Some((first, rest)) = delta.split_first()

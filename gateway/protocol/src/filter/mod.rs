@@ -71,8 +71,7 @@ impl Filter {
         }
         let root = match encoding {
             Encoding::Json => json::read(written)?,
-            #[allow(unreachable_patterns, reason = "the encodings besides JSON are Protobuf's")]
-            _ => protobuf::read(written)?,
+            Encoding::Protobuf => protobuf::read(written)?,
         };
         let mut nodes = 0;
         root.checked(1, &mut nodes).map(Self)

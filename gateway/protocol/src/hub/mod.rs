@@ -15,8 +15,11 @@ use slab::Slab;
 
 use crate::client::encoding::Encoding;
 
+mod special;
 #[cfg(test)]
 mod tests;
+
+pub use special::{Form, Manner, Needs, Special, Variants};
 
 /// A subscription as its connection keeps it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -40,6 +43,8 @@ pub struct Channel {
     pub live: bool,
     /// The relay has been told of somebody who is here.
     pub entered: bool,
+    /// Some subscribers are special: what happens is written in several forms.
+    special: bool,
     subscribers: Vec<Subscriber>,
     /// Subscriptions that wait for the relay.
     waiting: u32,
@@ -57,6 +62,8 @@ pub enum Event {
     Publication(Frames),
     /// For those who asked for join and leave.
     Presence(Frames),
+    /// Either, in several forms.
+    Variants(Box<Variants>),
     /// Publications were lost: the subscription must end.
     Insufficient,
 }
@@ -80,13 +87,17 @@ pub struct Hub {
     channels: Slab<Channel>,
     names: HashMap<Rc<str>, u32>,
     jobs: VecDeque<u32>,
+    /// By channel.
+    special: HashMap<u32, Box<Special>>,
+    /// The last number given to a channel.
+    numbered: u32,
     subscriptions: usize,
     bytes: usize,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Subscriber {
-    /// Connection index below the bits of [`WANTS_PRESENCE`] and [`ENCODING`].
+    /// Connection index below the bits of [`WANTS_PRESENCE`], [`ENCODING`] and [`SPECIAL`].
     connection: u32,
     /// Number of the last event handed over.
     seen: u32,
@@ -110,8 +121,11 @@ const WANTS_PRESENCE: u32 = 1 << 31;
 /// What the subscriber reads.
 const ENCODING: u32 = 0b111 << ENCODING_SHIFT;
 const ENCODING_SHIFT: u32 = 28;
-const INDEX: u32 = !(WANTS_PRESENCE | ENCODING);
+/// The subscriber is among the channel's special ones.
+const SPECIAL: u32 = 1 << 27;
+const INDEX: u32 = SPECIAL - 1;
 
+const _: () = assert!((INDEX | SPECIAL) & (ENCODING | WANTS_PRESENCE) == 0);
 const _: () = assert!(Encoding::ALL.len() <= (ENCODING >> ENCODING_SHIFT) as usize + 1);
 
 impl Place {
@@ -148,6 +162,7 @@ impl Event {
     fn bytes(&self) -> usize {
         match self {
             Self::Publication(frames) | Self::Presence(frames) => frames.bytes(),
+            Self::Variants(variants) => variants.bytes(),
             Self::Insufficient => 0,
         }
     }
@@ -164,6 +179,7 @@ impl Hub {
                 offset: 0,
                 live: false,
                 entered: false,
+                special: false,
                 subscribers: Vec::new(),
                 waiting: 0,
                 newest: 0,
@@ -191,7 +207,7 @@ impl Hub {
         encoding: Encoding,
         wants_presence: bool,
     ) -> Place {
-        debug_assert!(connection & !INDEX == 0, "connection indices have 28 bits");
+        debug_assert!(connection & !INDEX == 0, "connection indices have 27 bits");
         let entry = &mut self.channels[channel as usize];
         debug_assert!(entry.waiting > 0, "a subscription begins as a reservation");
         entry.waiting -= 1;
@@ -214,8 +230,17 @@ impl Hub {
         debug_assert!(place.is_active());
         let Place { channel, position } = place;
         let entry = &mut self.channels[channel as usize];
-        let encoding = entry.subscribers[position as usize].connection & ENCODING;
-        entry.readers[(encoding >> ENCODING_SHIFT) as usize] -= 1;
+        let leaving = entry.subscribers[position as usize].connection;
+        entry.readers[((leaving & ENCODING) >> ENCODING_SHIFT) as usize] -= 1;
+        if leaving & SPECIAL != 0
+            && let Some(special) = self.special.get_mut(&channel)
+        {
+            special.leave(leaving & INDEX);
+            if special.is_empty() && special.number() == 0 {
+                entry.special = false;
+                self.special.remove(&channel);
+            }
+        }
         let mut hole = position;
         let mut tell = |entry: &Channel, position: u32| {
             let connection = entry.subscribers[position as usize].connection & INDEX;
@@ -271,8 +296,13 @@ impl Hub {
     }
 
     /// Works on the jobs, each in its turn, for at most `visits` visits of at most `per_job` each. Calls `deliver` for every event
-    /// handed to a connection. True when work is left.
-    pub fn run(&mut self, visits: usize, per_job: usize, mut deliver: impl FnMut(u32, u32, &Event)) -> bool {
+    /// handed to a connection, without frames where its position is lost. True when work is left.
+    pub fn run(
+        &mut self,
+        visits: usize,
+        per_job: usize,
+        mut deliver: impl FnMut(u32, u32, Option<&Frames>),
+    ) -> bool {
         let mut budget = visits;
         while budget > 0 {
             let Some(channel) = self.jobs.pop_front() else { break };
@@ -281,8 +311,11 @@ impl Hub {
             if entry.job.is_none() {
                 continue;
             }
+            let special = if entry.special { self.special.get_mut(&channel) } else { None };
             let (visited, freed) =
-                entry.walk(budget.min(per_job), |connection, event| deliver(connection, channel, event));
+                entry.walk(budget.min(per_job), special.map(Box::as_mut), |connection, frames| {
+                    deliver(connection, channel, frames);
+                });
             budget -= visited;
             self.bytes -= freed;
             if entry.job.is_some() {
@@ -341,6 +374,9 @@ impl Hub {
         }
         debug_assert!(entry.job.is_none(), "a job without subscribers has ended");
         let entry = self.channels.remove(channel as usize);
+        if entry.special {
+            self.special.remove(&channel);
+        }
         self.names.remove(&entry.name);
         true
     }
@@ -393,7 +429,12 @@ impl Channel {
     }
 
     /// Visits up to `visits` subscribers. Returns how many, and the bytes of events let go.
-    fn walk(&mut self, visits: usize, mut deliver: impl FnMut(u32, &Event)) -> (usize, usize) {
+    fn walk(
+        &mut self,
+        visits: usize,
+        mut special: Option<&mut Special>,
+        mut deliver: impl FnMut(u32, Option<&Frames>),
+    ) -> (usize, usize) {
         let Some(job) = &mut self.job else { return (0, 0) };
         let (mut visited, mut freed) = (0, 0);
         while visited < visits && job.left > 0 {
@@ -403,9 +444,18 @@ impl Channel {
                 subscriber.seen = subscriber.seen.wrapping_add(1);
                 let index = subscriber.seen.wrapping_sub(job.first) as usize;
                 debug_assert!(index < job.events.len(), "an event somebody still needs was let go");
+                let wants_presence = subscriber.connection & WANTS_PRESENCE != 0;
                 match &job.events[index] {
-                    Event::Presence(_) if subscriber.connection & WANTS_PRESENCE == 0 => {}
-                    event => deliver(connection, event),
+                    Event::Publication(frames) => deliver(connection, Some(frames)),
+                    Event::Presence(frames) if wants_presence => deliver(connection, Some(frames)),
+                    Event::Variants(variants) if wants_presence || !variants.presence => {
+                        let known = (subscriber.connection & SPECIAL != 0).then_some(connection);
+                        if let Some(frames) = variants.pick(special.as_deref_mut(), known) {
+                            deliver(connection, Some(frames));
+                        }
+                    }
+                    Event::Presence(_) | Event::Variants(_) => {}
+                    Event::Insufficient => deliver(connection, None),
                 }
             }
             visited += 1;

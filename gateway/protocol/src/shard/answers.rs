@@ -7,7 +7,7 @@ use wire::{
     link::{Publication, ToRelay, ToShard},
 };
 
-use super::Shard;
+use super::{Shard, special::Missed};
 use crate::{
     client::{
         call,
@@ -150,7 +150,8 @@ impl Shard {
                 }
                 self.release(channel);
             }
-            (Question::Subscribe { channel, .. }, index) => {
+            (Question::Subscribe { channel, wish }, index) => {
+                self.take_manner(wish);
                 if let Some(index) = index {
                     let places = &mut self.connections[index].places;
                     if places.find(channel).is_some_and(|place| place.waits_for(request)) {
@@ -194,9 +195,9 @@ impl Shard {
                     (None, Some(index)) if self.connections[index].phase == Phase::Ready => {
                         // The client has unsubscribed before the answer came.
                         self.reply_error(now, index, asker.id, code::INTERNAL);
-                        self.release(channel);
+                        self.give_up(channel, wish);
                     }
-                    _ => self.release(channel),
+                    _ => self.give_up(channel, wish),
                 }
             }
             _ => {}
@@ -212,6 +213,7 @@ impl Shard {
         wish: Wish,
         top: &Top<'_>,
     ) {
+        let manner = self.take_manner(wish);
         if wish.recover && !top.recovered && wish.reject_unrecovered {
             self.connections[index].places.remove(channel);
             self.release(channel);
@@ -219,10 +221,15 @@ impl Shard {
         }
         let (expiry, data) = self.promise(now, index, channel);
         let reply = Subscribed { expiry, data: &data, ..top.reply(wish) };
+        let encoding = self.connections[index].encoding;
+        let missed = Missed::new(encoding, &manner, reply.publications);
+        let last = reply.publications.last().map(|publication| publication.data);
+        let reply = missed.in_reply(&manner, self.number_for(channel, &manner), reply);
         // The reply goes into the outbox before the subscription can put anything behind it.
         self.reply(now, index, id, &Reply::Subscribe(reply));
         if self.connections.get(index).is_some_and(|c| c.phase == Phase::Ready) {
             self.join(index, channel, wish);
+            self.specialize(index, channel, manner, last);
             self.schedule(index);
         } else {
             self.release(channel);
@@ -237,6 +244,12 @@ impl Shard {
             self.lose_position(channel);
         }
         self.hub.channel_mut(channel).stands_at(top.offset, top.epoch);
+    }
+
+    /// A subscription that is not to be any more.
+    fn give_up(&mut self, channel: u32, wish: Wish) {
+        self.take_manner(wish);
+        self.release(channel);
     }
 
     /// Gives a reservation back, and tells the relay if the channel went with it.

@@ -10,7 +10,7 @@ use wire::{
 
 use super::Shard;
 use crate::{
-    client::reply::Push,
+    client::{encoding::Encoding, reply::Push},
     connection::{Identity, Phase},
     hub::{Event, Frames, Place},
     limits::{FANOUT_VISITS_PER_JOB, FANOUT_VISITS_PER_TURN},
@@ -31,8 +31,8 @@ impl Shard {
         let Self { hub, connections, pool, dirty, stats, policy, .. } = self;
         let bound = policy.settings.client.queue_max_size as usize;
         let mut slow = Vec::new();
-        let more = hub.run(FANOUT_VISITS_PER_TURN, FANOUT_VISITS_PER_JOB, |index, channel, event| {
-            let (Event::Publication(frames) | Event::Presence(frames)) = event else {
+        let more = hub.run(FANOUT_VISITS_PER_TURN, FANOUT_VISITS_PER_JOB, |index, channel, frames| {
+            let Some(frames) = frames else {
                 lost.push((index, channel));
                 return;
             };
@@ -86,16 +86,20 @@ impl Shard {
         }
         entry.offset = publication.offset.max(entry.offset);
         if entry.subscribers() > 0 {
-            let frames = self.encode(known, channel, &Push::Publication(publication));
-            self.hub.publish(known, Event::Publication(frames));
+            let event = self.publication_forms(known, channel, publication).unwrap_or_else(|| {
+                Event::Publication(self.encode(known, channel, &Push::Publication(publication)))
+            });
+            self.hub.publish(known, event);
         }
     }
 
     pub(super) fn presence_event(&mut self, channel: &str, push: &Push<'_>) {
         let Some(known) = self.hub.find(channel) else { return };
         if self.hub.channel(known).subscribers() > 0 {
-            let frames = self.encode(known, channel, push);
-            self.hub.publish(known, Event::Presence(frames));
+            let event = self
+                .presence_forms(known, channel, push)
+                .unwrap_or_else(|| Event::Presence(self.encode(known, channel, push)));
+            self.hub.publish(known, event);
         }
     }
 
@@ -105,6 +109,7 @@ impl Shard {
         entry.epoch = Box::default();
         // Whoever subscribes next asks the relay where the channel is.
         entry.live = false;
+        self.hub.unbase(channel);
         self.hub.publish(channel, Event::Insufficient);
     }
 
@@ -145,10 +150,15 @@ impl Shard {
 
     /// Once for each encoding that a subscriber here reads.
     fn encode(&mut self, known: u32, channel: &str, push: &Push<'_>) -> Frames {
+        self.frames(known, |encoding, out| encoding.push(channel, push, out))
+    }
+
+    /// One frame of what is written for each encoding that a subscriber here reads.
+    pub(super) fn frames(&mut self, known: u32, write: impl Fn(Encoding, &mut Vec<u8>)) -> Frames {
         let mut frames = Frames::default();
         for encoding in self.hub.channel(known).encodings() {
             self.message.clear();
-            encoding.push(channel, push, &mut self.message);
+            write(encoding, &mut self.message);
             self.scratch.clear();
             ws::frame(encoding.frame_opcode(), &self.message, &mut self.scratch);
             frames.0[encoding.index()] = Some(Rc::from(&self.scratch[..]));

@@ -13,6 +13,7 @@ mod meters;
 mod opening;
 mod restore;
 mod session;
+mod special;
 mod sweep;
 #[cfg(test)]
 mod tests;
@@ -31,6 +32,7 @@ use crate::{
     admission::{Admission, Caps, Lists, Refused},
     client::{encoding::Encoding, token::Keys},
     connection::{Connection, Flags, Hot, Identity, Phase},
+    filter::Filter,
     hub::Hub,
     pending::Pending,
     places::Places,
@@ -121,6 +123,8 @@ pub struct Shard {
     scratch: Vec<u8>,
     /// One encoded message on its way into frames.
     message: Vec<u8>,
+    /// Filters of subscriptions that wait for the relay.
+    filters: Slab<Box<Filter>>,
     /// The ping frame of each encoding.
     pings: Vec<Rc<[u8]>>,
     sweep: sweep::Sweep,
@@ -204,6 +208,7 @@ impl Shard {
             pool: Vec::new(),
             scratch: Vec::new(),
             message: Vec::new(),
+            filters: Slab::new(),
             pings,
             sweep: sweep::Sweep::default(),
             drain: None,

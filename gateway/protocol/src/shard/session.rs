@@ -8,7 +8,7 @@ use wire::{
     tags::Tags,
 };
 
-use super::{Shard, answers::Top};
+use super::{Shard, answers::Top, special};
 use crate::{
     client::{
         call,
@@ -18,7 +18,7 @@ use crate::{
         rights::{self, Caller, Grant},
     },
     connection::{Flags, Phase},
-    hub::Place,
+    hub::{Manner, Place},
     pending::{Asker, Question, Wish},
     places::{Maker, Terms},
     time::Now,
@@ -168,6 +168,9 @@ impl Shard {
             Ok(granted) => granted,
             Err(error) => return self.reply_error(now, index, id, error),
         };
+        let Some(manner) = special::manner(self.connections[index].encoding, granted, asked) else {
+            return self.reply_error(now, index, id, code::BAD_REQUEST);
+        };
         let wish = granted.wish(asked);
         let known = self.hub.reserve(channel);
         if let Some((sub, expire_at)) = token {
@@ -185,9 +188,10 @@ impl Shard {
         // While a lost position is being asked for, the hub has none to give.
         let unknown = wish.positioned && entry.epoch.is_empty();
         if entry.live && !wish.recover && !unknown {
-            self.subscribe_here(now, index, id, known, wish);
+            self.subscribe_here(now, index, id, (known, wish), manner);
             return;
         }
+        let wish = self.keep_manner(manner, wish);
         self.restore_before(now, known);
         let recover = wish.recover.then(|| Position { offset: asked.offset, epoch: &asked.epoch });
         let question = Question::Subscribe { channel: known, wish };
@@ -199,19 +203,23 @@ impl Shard {
         if sent {
             self.connections[index].places.insert(Place::waiting(known, number));
         } else {
+            self.take_manner(wish);
             self.connections[index].places.remove(known);
             self.hub.release(known);
         }
     }
 
     /// The channel's publications are coming already, and the hub knows its position: nothing needs to be asked.
-    fn subscribe_here(&mut self, now: Now, index: usize, id: u32, channel: u32, wish: Wish) {
+    fn subscribe_here(&mut self, now: Now, index: usize, id: u32, to: (u32, Wish), manner: Manner) {
+        let (channel, wish) = to;
         let entry = self.hub.channel(channel);
         let (offset, epoch) = (entry.offset, entry.epoch.clone());
         self.join(index, channel, wish);
         let top = Top { offset, epoch: &epoch, recovered: false, publications: &[] };
         let (expiry, data) = self.promise(now, index, channel);
-        let reply = Subscribed { expiry, data: &data, ..top.reply(wish) };
+        let (delta, number) = (manner.delta, self.number_for(channel, &manner));
+        let reply = Subscribed { expiry, data: &data, delta, number, ..top.reply(wish) };
+        self.specialize(index, channel, manner, None);
         self.schedule(index);
         self.reply(now, index, id, &Reply::Subscribe(reply));
     }

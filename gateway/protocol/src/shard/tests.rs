@@ -13,6 +13,7 @@ use crate::ws::{Item, Opcode, Role, masked_frame};
 
 mod encodings;
 mod identity;
+mod special;
 
 struct World {
     shard: Shard,

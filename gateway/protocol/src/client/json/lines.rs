@@ -32,7 +32,7 @@ impl<'a> Iterator for Lines<'a> {
 }
 
 /// Whether these bytes are one JSON value that is not nested too deeply: what may stand in a document as it is.
-pub(super) fn is_json(bytes: &[u8]) -> bool {
+pub(in crate::client) fn is_json(bytes: &[u8]) -> bool {
     std::str::from_utf8(bytes)
         .is_ok_and(|text| !deep(text) && serde_json::from_str::<IgnoredAny>(text).is_ok())
 }

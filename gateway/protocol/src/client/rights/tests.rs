@@ -156,7 +156,7 @@ fn private_channels_and_kinds_of_subscription_that_do_not_exist_are_refused() {
     let map = Subscribe { kind: 1, ..channel("chat:1") };
     assert_eq!(subscribe(&settings, USER, &map), Err(code::NOT_AVAILABLE));
     let filtered = Subscribe { filter: b"{}", ..channel("chat:1") };
-    assert_eq!(subscribe(&settings, USER, &filtered), Err(code::NOT_AVAILABLE));
+    assert_eq!(subscribe(&settings, USER, &filtered), Err(code::BAD_REQUEST));
 }
 
 #[test]

@@ -14,7 +14,7 @@ impl World {
         self.say_binary(index, &message);
     }
 
-    fn say_binary(&mut self, index: usize, message: &[u8]) {
+    pub(super) fn say_binary(&mut self, index: usize, message: &[u8]) {
         let mut bytes = Vec::new();
         masked_frame(Opcode::Binary, message, [1, 2, 3, 4], &mut bytes);
         self.shard.receive(self.now, index, &mut bytes);
