@@ -1,6 +1,8 @@
 //! Certificates and tokens for development and tests: a small authority, server certificates under it, and signed tokens.
 //! Nothing here is for production.
 
+use std::time::{Duration, SystemTime};
+
 use anyhow::{Context, Result};
 use jsonwebtoken::jwk::Jwk;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
@@ -9,6 +11,15 @@ use rcgen::{
     KeyUsagePurpose, SignatureAlgorithm,
 };
 use serde_json::Value;
+
+/// How long a server certificate is good, from now on; it begins a day before, for clocks that are behind.
+const LIFE: Duration = Duration::from_secs(85 * 24 * 3600);
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+#[allow(clippy::disallowed_methods, reason = "certificates are good in real time; nothing here is simulated")]
+fn now() -> SystemTime {
+    SystemTime::now()
+}
 
 /// A certificate authority of one machine or one test.
 #[derive(Debug)]
@@ -64,6 +75,9 @@ impl Authority {
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.use_authority_key_identifier_extension = true;
+        // As short as public certificates become; some systems refuse what is good for over two years.
+        let now = now();
+        (params.not_before, params.not_after) = ((now - DAY).into(), (now + LIFE).into());
         let key = KeyPair::generate_for(kind)?;
         let chain = params.signed_by(&key, &self.issuer)?.pem();
         Ok(ServerCertificate { chain, key: key.serialize_pem() })

@@ -3,6 +3,7 @@
 
 pub mod bench;
 pub mod client;
+pub mod conformance;
 pub mod credentials;
 pub mod fuzz;
 pub mod metrics;

@@ -204,3 +204,27 @@ fn a_client_that_ends_with_close_notify_is_gone_at_once() {
     client.stream().close_notify().unwrap();
     world.metric(tests::metrics::CONNECTIONS, &["state=\"established\""], |n| n == 0.0).unwrap();
 }
+
+#[test]
+fn tls_1_2_can_be_switched_off() {
+    let agreed = |world: &World, version: &str| {
+        let mut openssl = Command::new("openssl");
+        openssl.args([
+            "s_client",
+            "-brief",
+            version,
+            "-connect",
+            &world.secure.to_string(),
+            "-servername",
+            "localhost",
+        ]);
+        openssl.arg("-CAfile").arg(world.file("ca.pem")).arg("-verify_return_error");
+        let out = openssl.stdin(Stdio::null()).output().unwrap();
+        out.status.success()
+    };
+    let world = World::start().unwrap();
+    assert!(agreed(&world, "-tls1_2") && agreed(&world, "-tls1_3"), "both by default");
+    assert!(!agreed(&world, "-tls1_1"), "nothing older");
+    let world = World::builder().gateway("[tls]\ntls12 = false\n").start().unwrap();
+    assert!(agreed(&world, "-tls1_3") && !agreed(&world, "-tls1_2"));
+}

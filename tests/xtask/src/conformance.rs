@@ -1,5 +1,7 @@
 //! `cargo xtask conformance`: suites too large for the gate, each with what it needs installed first.
 
+use std::process::Command;
+
 use anyhow::{Result, bail};
 
 use crate::step::Report;
@@ -18,11 +20,18 @@ struct Suite {
     run: fn(&mut Report) -> Result<()>,
 }
 
-const SUITES: &[Suite] = &[Suite {
-    name: "sdks",
-    about: "unmodified SDKs for Go, Java (Protobuf only) and Rust against a real edge",
-    run: sdks,
-}];
+const SUITES: &[Suite] = &[
+    Suite {
+        name: "sdks",
+        about: "unmodified SDKs for Go, Java (Protobuf only) and Rust against a real edge",
+        run: sdks,
+    },
+    Suite {
+        name: "tls",
+        about: "sslyze and testssl.sh against a gateway, some four minutes; what they say is kept in tests/conformance/tls.txt",
+        run: tls,
+    },
+];
 
 pub(crate) fn run(args: &Args) -> Result<bool> {
     let Some(name) = &args.name else {
@@ -46,6 +55,19 @@ fn sdks(report: &mut Report) -> Result<()> {
         suite.env("HEADLAND_PROGRAMS", paths::target().join("debug"));
         suite.env("HEADLAND_CLIENTS", install::clients()).args(["--", "--test-threads=2"]);
         report.step("sdks", suite)?;
+    }
+    Ok(())
+}
+
+fn tls(report: &mut Report) -> Result<()> {
+    let Some(python) = install::scanners(report)? else { return Ok(()) };
+    let build = ["build", "--package", "gateway", "--package", "agent", "--package", "tests", "--bins"];
+    if report.step("build", paths::cargo(build))? {
+        let mut scan = Command::new(paths::target().join("debug/conformance"));
+        scan.env("HEADLAND_PROGRAMS", paths::target().join("debug"));
+        scan.arg("--results").arg(paths::root().join("tests/conformance")).arg("tls");
+        scan.arg("--python").arg(python).args(["--testssl", "testssl"]);
+        report.step("tls", scan)?;
     }
     Ok(())
 }

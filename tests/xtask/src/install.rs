@@ -32,6 +32,12 @@ const SDK_TOOLS: &[Tool] = &[
     Tool { package: "maven", program: "mvn", probe: &["--version"] },
 ];
 
+/// What the suite `tls` scans with.
+const SCANNERS: &[Tool] = &[
+    Tool { package: "python3-venv", program: "python3", probe: &["-c", "import ensurepip, venv"] },
+    Tool { package: "testssl.sh", program: "testssl", probe: &["--version"] },
+];
+
 /// The folder with `node_modules` and the Python environment.
 pub(crate) fn clients() -> PathBuf {
     paths::target().join("e2e")
@@ -43,12 +49,22 @@ pub(crate) fn all(report: &mut Report) -> Result<bool> {
     Ok(debian(report)? && npm(report)? && pypi(report)?)
 }
 
+/// Installs what scans TLS; the Python that has sslyze, or `None` when a step of the report failed.
+pub(crate) fn scanners(report: &mut Report) -> Result<Option<PathBuf>> {
+    let folder = paths::target().join("conformance/python");
+    let pins = paths::root().join("tests/conformance/requirements.txt");
+    let done = tools(report, &SCANNERS.iter().collect::<Vec<_>>())? && python(report, &folder, &pins)?;
+    Ok(done.then(|| folder.join("bin/python")))
+}
+
 /// The browser build of npm `centrifuge`, installed if it has to be; `None`, with a line that says why, where that is not possible.
 pub(crate) fn library() -> Option<PathBuf> {
     let file = clients().join("node/node_modules/centrifuge/dist/centrifuge.js");
     let mut report = Report::default();
     let mut install = || -> Result<bool> {
-        let there = fresh(&clients().join("node"), &NPM_PINS)? || tools(&mut report, &["nodejs", "npm"])?;
+        let node: Vec<&Tool> =
+            TOOLS.iter().filter(|tool| ["nodejs", "npm"].contains(&tool.package)).collect();
+        let there = fresh(&clients().join("node"), &NPM_PINS)? || tools(&mut report, &node)?;
         Ok(there && npm(&mut report)?)
     };
     match install() {
@@ -76,8 +92,7 @@ fn components() -> Result<()> {
 /// Builds the programs of the suite `sdks`: Go's, Java's and Rust's SDKs, each at the version that its folder pins, into
 /// [`clients`]`/sdks`.
 pub(crate) fn sdks(report: &mut Report) -> Result<bool> {
-    let packages: Vec<&str> = SDK_TOOLS.iter().map(|tool| tool.package).collect();
-    if !tools(report, &packages)? {
+    if !tools(report, &SDK_TOOLS.iter().collect::<Vec<_>>())? {
         return Ok(false);
     }
     let (from, to) = (paths::root().join("tests/tests/sdks"), clients().join("sdks"));
@@ -93,16 +108,13 @@ pub(crate) fn sdks(report: &mut Report) -> Result<bool> {
 }
 
 fn debian(report: &mut Report) -> Result<bool> {
-    let all: Vec<&str> = TOOLS.iter().map(|tool| tool.package).collect();
-    tools(report, &all)
+    tools(report, &TOOLS.iter().collect::<Vec<_>>())
 }
 
-/// Installs those of these packages whose programs do not run.
-fn tools(report: &mut Report, packages: &[&str]) -> Result<bool> {
-    let missing: Vec<&str> = TOOLS
+/// Installs the packages of those programs that do not run.
+fn tools(report: &mut Report, tools: &[&Tool]) -> Result<bool> {
+    let missing: Vec<&str> = tools
         .iter()
-        .chain(SDK_TOOLS)
-        .filter(|tool| packages.contains(&tool.package))
         .filter(|tool| !succeeds(Command::new(tool.program).args(tool.probe)))
         .map(|tool| tool.package)
         .collect();
@@ -149,13 +161,16 @@ fn npm(report: &mut Report) -> Result<bool> {
 }
 
 fn pypi(report: &mut Report) -> Result<bool> {
-    let folder = clients().join("python");
-    let pins = ["requirements.txt"];
-    if fresh(&folder, &pins)? {
+    python(report, &clients().join("python"), &source().join("requirements.txt"))
+}
+
+/// A Python environment in a folder, from a file of pins.
+fn python(report: &mut Report, folder: &Path, pins: &Path) -> Result<bool> {
+    if fresh(folder, &[pins])? {
         return Ok(true);
     }
     let mut venv = Command::new("python3");
-    venv.args(["-m", "venv", "--clear"]).arg(&folder);
+    venv.args(["-m", "venv", "--clear"]).arg(folder);
     let mut install = Command::new(folder.join("bin/python"));
     install.args([
         "-m",
@@ -166,10 +181,10 @@ fn pypi(report: &mut Report) -> Result<bool> {
         "--require-hashes",
         "-r",
     ]);
-    install.arg(source().join("requirements.txt"));
+    install.arg(pins);
     let done = report.step("python3 -m venv", venv)? && report.step("pip install", install)?;
     if done {
-        stamp(&folder, &pins)?;
+        stamp(folder, &[pins])?;
     }
     Ok(done)
 }
@@ -180,17 +195,17 @@ fn source() -> PathBuf {
 }
 
 /// Whether the folder was filled from these very pins. Makes the folder.
-fn fresh(folder: &Path, pins: &[&str]) -> Result<bool> {
+fn fresh(folder: &Path, pins: &[impl AsRef<Path>]) -> Result<bool> {
     fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;
     let done = fs::read(folder.join(STAMP)).unwrap_or_default();
     Ok(done == wanted(pins)?)
 }
 
-fn stamp(folder: &Path, pins: &[&str]) -> Result<()> {
+fn stamp(folder: &Path, pins: &[impl AsRef<Path>]) -> Result<()> {
     fs::write(folder.join(STAMP), wanted(pins)?).with_context(|| format!("writing into {}", folder.display()))
 }
 
-fn wanted(pins: &[&str]) -> Result<Vec<u8>> {
+fn wanted(pins: &[impl AsRef<Path>]) -> Result<Vec<u8>> {
     let mut text = Vec::new();
     for name in pins {
         let path = source().join(name);
