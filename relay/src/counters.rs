@@ -7,6 +7,10 @@ pub struct Counters {
     pub publications: u64,
     /// Publications not made because their idempotency key had been used.
     pub duplicates: u64,
+    /// Sessions refused because their user had as many as allowed.
+    pub sessions_refused: u64,
+    /// Sessions ended by a newer one of their user.
+    pub sessions_replaced: u64,
     /// Publications queued for links (one for each link that wanted one).
     pub deliveries: u64,
     /// Publications of channels without history that a link's full queue lost.
@@ -52,6 +56,8 @@ pub struct Levels {
     pub history_bytes: u64,
     /// Idempotency keys remembered.
     pub results: u64,
+    /// Sessions counted for their users.
+    pub sessions: u64,
     /// Clients present, by channel.
     pub members: u64,
     /// Bytes of them.

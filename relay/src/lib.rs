@@ -14,6 +14,7 @@ mod outbound;
 mod presence;
 mod results;
 mod stream;
+mod users;
 
 pub use broker::{Broker, Event};
 pub use counters::{Counters, Levels};
@@ -22,6 +23,7 @@ pub use limits::Limits;
 pub use outbound::Transmit;
 pub use presence::{Appearance, Entered, Members};
 pub use stream::{Epoch, Epochs, Kept, Stream};
+pub use users::{Session, Users};
 
 /// One link to one shard of a gateway. The shell numbers them and never uses a number again.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use wire::limits::{FRAME_BYTES_MAX, LINK_TO_SHARD_BYTES_MAX, RECOVERY_BYTES_MAX};
 
+/// Sessions counted for their users, where that is limited.
+pub(crate) const SESSIONS_MAX: usize = 4 * 1024 * 1024;
 /// Channels that one tick's sweep looks at, at least.
 pub(crate) const SWEEP_CHANNELS_MIN: usize = 1024;
 /// A whole sweep takes at most this many ticks, however many channels there are.

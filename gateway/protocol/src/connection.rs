@@ -126,6 +126,8 @@ impl Flags {
     pub const WORKING: Self = Self(128);
     /// What is owed waits behind the answer to `connect`, and so does [`Flags::BLOCKED`].
     pub const DAMMED: Self = Self(256);
+    /// The relay counts the session for its user.
+    pub const COUNTED: Self = Self(512);
 
     /// Whether all bits of `other` are set.
     pub const fn has(self, other: Self) -> bool {

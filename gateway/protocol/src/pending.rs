@@ -24,6 +24,8 @@ pub struct Asker {
 pub enum Question {
     /// Is the token of the command that waits genuine?
     Token,
+    /// May the user have one more session?
+    Arrival,
     /// One of the channels that the server subscribes a beginning session to.
     Opening {
         /// The reserved channel.

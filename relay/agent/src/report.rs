@@ -135,6 +135,8 @@ fn bus(relay: &Relay) {
         ("headland_relay_joins_total", counters.joins),
         ("headland_relay_leaves_total", counters.leaves),
         ("headland_relay_members_refused_total", counters.members_refused),
+        ("headland_relay_sessions_refused_total", counters.sessions_refused),
+        ("headland_relay_sessions_replaced_total", counters.sessions_replaced),
         ("headland_relay_history_evicted_total", counters.history_evicted),
         ("headland_relay_streams_forgotten_total", counters.streams_forgotten),
         ("headland_relay_channels_refused_total", counters.channels_refused),
@@ -151,6 +153,7 @@ fn bus(relay: &Relay) {
         ("headland_relay_idempotency_keys", levels.results),
         ("headland_relay_presence_members", levels.members),
         ("headland_relay_presence_bytes", levels.presence_bytes),
+        ("headland_relay_counted_sessions", levels.sessions),
         ("headland_relay_queued_bytes", levels.queued_bytes),
         ("headland_relay_gapped_channels", levels.gapped),
     ];

@@ -7,6 +7,7 @@ mod answer;
 mod deliver;
 mod enter;
 mod sweep;
+mod users;
 
 #[cfg(test)]
 mod tests;
@@ -23,7 +24,7 @@ use crate::limits::META_TTL_DEFAULT;
 use crate::outbound::Outbound;
 use crate::results::Results;
 use crate::stream::{Epochs, Kept};
-use crate::{Appearance, Counters, Levels, Limits, LinkId, Transmit};
+use crate::{Appearance, Counters, Levels, Limits, LinkId, Transmit, Users};
 
 /// What the shell must do.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -44,6 +45,8 @@ pub struct Broker {
     /// Lost links whose members are still counted as present.
     gone: BTreeMap<LinkId, sweep::Gone>,
     cursor: sweep::Cursor,
+    /// Sessions of users that may have only so many.
+    users: Users,
     /// Positions by idempotency key.
     results: Results,
     events: VecDeque<Event>,
@@ -61,6 +64,7 @@ impl Broker {
             links: BTreeMap::new(),
             gone: BTreeMap::new(),
             cursor: sweep::Cursor::default(),
+            users: Users::default(),
             results: Results::default(),
             events: VecDeque::new(),
             counters: Counters::default(),
@@ -83,6 +87,7 @@ impl Broker {
 
     /// A shard's connection is gone, whoever closed it. Its members stay present for the grace period.
     pub fn link_closed(&mut self, now: Duration, link: LinkId) {
+        self.users.forget(link);
         if self.links.remove(&link).is_some_and(|outbound| outbound.entered) {
             let until = now.saturating_add(self.limits.presence_grace);
             self.gone.insert(link, sweep::Gone::until(until));
@@ -121,6 +126,8 @@ impl Broker {
             }
             ToRelay::Presence { request, channel } => self.presence(now, link, request, channel),
             ToRelay::PresenceStats { request, channel } => self.presence_stats(now, link, request, channel),
+            ToRelay::Arrive { request, session, user } => self.arrive(link, request, session, user),
+            ToRelay::Depart { session } => self.users.depart((link, session)),
             ToRelay::UnknownKey { .. } | ToRelay::Stats(_) => {}
         }
         self.check();
@@ -176,6 +183,7 @@ impl Broker {
             history_publications: totals.history_publications as u64,
             history_bytes: totals.history_bytes as u64,
             results: self.results.len() as u64,
+            sessions: self.users.len() as u64,
             members: totals.members as u64,
             presence_bytes: totals.presence_bytes as u64,
             queued_bytes: self.links.values().map(|link| link.queued() as u64).sum(),

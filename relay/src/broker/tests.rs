@@ -510,3 +510,33 @@ fn a_shell_that_found_nothing_is_called_once_for_what_comes_next() {
     assert_eq!(world.broker.transmit(A, &mut out), Transmit::Write);
     assert_eq!(world.broker.transmit(A, &mut out), Transmit::Idle);
 }
+
+#[test]
+fn a_user_has_as_many_sessions_as_allowed_whatever_link_they_are_on() {
+    let mut world = world();
+    world.configure_with(|settings| settings.client.user_connection_limit = 2);
+    assert_eq!(world.arrive(A, 1, "ann"), Seen::Admitted);
+    assert_eq!(world.arrive(B, 1, "ann"), Seen::Admitted);
+    assert_eq!(world.arrive(A, 2, "ann"), Seen::Failed { code: code::LIMIT_EXCEEDED.code });
+    assert_eq!(world.arrive(A, 2, "bob"), Seen::Admitted);
+    world.send(B, &ToRelay::Depart { session: 1 });
+    assert_eq!(world.arrive(A, 3, "ann"), Seen::Admitted);
+    world.send(B, &ToRelay::Arrive { request: None, session: 1, user: "ann" });
+    assert_eq!(
+        world.broker.levels().sessions,
+        4,
+        "one that was admitted stays, though there are too many now"
+    );
+}
+
+#[test]
+fn a_new_session_of_a_user_ends_the_others_where_there_may_be_one() {
+    let mut world = world();
+    world.configure_with(|settings| settings.client.single_connection = true);
+    assert_eq!(world.arrive(A, 1, "ann"), Seen::Admitted);
+    assert_eq!(world.arrive(B, 1, "ann"), Seen::Admitted);
+    assert_eq!(world.take(A), [Seen::Disconnect { session: 1 }]);
+    assert_eq!(world.arrive(A, 1, "ann"), Seen::Admitted, "its number may be another's by now");
+    assert_eq!(world.take(B), [Seen::Disconnect { session: 1 }]);
+    assert_eq!(world.broker.levels().sessions, 1);
+}

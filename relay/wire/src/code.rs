@@ -78,6 +78,11 @@ macro_rules! closes {
     };
 }
 
+/// The close of a number that crossed a link; an unknown one is [`FORCE_DISCONNECT`].
+pub fn close(code: u16) -> Close {
+    CLOSES.iter().copied().find(|close| close.code == code).unwrap_or(FORCE_DISCONNECT)
+}
+
 closes! {
     NORMAL = 1000, "";
     PROTOCOL_ERROR = 1002, "protocol error";

@@ -95,6 +95,21 @@ pub enum ToRelay<'a> {
         /// What the token is for.
         kind: Kind,
     },
+    /// A session begins whose user may have only so many. Answer: `Admitted` or `Failed`.
+    Arrive {
+        /// Echoed in the answer. `None`: the session was admitted before the link was lost; no answer.
+        request: Option<u32>,
+        /// The shard's number for it.
+        session: u64,
+        /// Not empty.
+        #[serde(borrow)]
+        user: &'a str,
+    },
+    /// An admitted session is over. No answer.
+    Depart {
+        /// The shard's number for it.
+        session: u64,
+    },
     /// A client entered a channel (idempotent by client). No answer.
     Enter {
         /// The channel.
@@ -180,6 +195,18 @@ pub enum ToShard<'a> {
         request: u32,
         /// What the token says.
         claims: Claims,
+    },
+    /// Answer to `Arrive`: the session may begin.
+    Admitted {
+        /// Of the question.
+        request: u32,
+    },
+    /// A session must end. It is counted no more.
+    Disconnect {
+        /// The shard's number for it.
+        session: u64,
+        /// One of [`crate::code::CLOSES`].
+        code: u16,
     },
     /// Answer to `Subscribe`.
     Subscribed {

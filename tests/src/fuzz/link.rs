@@ -58,6 +58,8 @@ pub(super) fn seeds() -> Vec<Vec<u8>> {
     let asked = [
         ToRelay::Verify { request: 1, kind: Kind::Subscription, token: "a.b.c" },
         ToRelay::UnknownKey { kind: Kind::Connection },
+        ToRelay::Arrive { request: Some(9), session: 7, user: "ann" },
+        ToRelay::Depart { session: 7 },
         ToRelay::Subscribe { request: 2, channel, recover: position, latest: true },
         ToRelay::Unsubscribe { channel },
         ToRelay::Enter { channel, presence: true, announced: false, info },
@@ -71,6 +73,8 @@ pub(super) fn seeds() -> Vec<Vec<u8>> {
     let epoch = "xAbCdEfG";
     let publications = vec![publication; 2];
     let answered = [
+        ToShard::Admitted { request: 9 },
+        ToShard::Disconnect { session: 7, code: 3504 },
         ToShard::Subscribed {
             request: 2,
             offset: 301,

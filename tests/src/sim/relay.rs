@@ -320,5 +320,7 @@ const fn kind(message: &ToRelay<'_>) -> u64 {
         ToRelay::PresenceStats { .. } => 8,
         ToRelay::Stats(_) => 9,
         ToRelay::UnknownKey { .. } => 10,
+        ToRelay::Arrive { .. } => 11,
+        ToRelay::Depart { .. } => 12,
     }
 }

@@ -40,6 +40,17 @@ impl Shard {
                     self.verified(now, index, Ok(claims.clone()));
                 }
             }
+            ToShard::Admitted { request } => {
+                if let Some((_, index)) = self.answered(*request) {
+                    self.arrival_answered(now, index, Ok(()));
+                }
+            }
+            ToShard::Disconnect { session, code: number } => {
+                if let Some(index) = self.find(*session) {
+                    self.connections[index].flags.clear(crate::connection::Flags::COUNTED);
+                    self.close(now, index, code::close(*number));
+                }
+            }
             ToShard::Published { request, offset, epoch, duplicate } => {
                 self.published(now, *request, &call::published(*offset, epoch, *duplicate));
             }
@@ -166,6 +177,7 @@ impl Shard {
             (Question::Opening { channel, slot }, index) => {
                 self.opening_answered(now, index, (channel, slot), Err(error));
             }
+            (Question::Arrival, Some(index)) => self.arrival_answered(now, index, Err(error)),
             (Question::Token, Some(index)) => self.verified(now, index, Err(error)),
             (_, Some(index)) if self.connections[index].phase == Phase::Ready => {
                 self.reply_error(now, index, asker.id, error);

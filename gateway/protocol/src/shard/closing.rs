@@ -118,6 +118,7 @@ impl Shard {
     /// Ends every subscription of a connection, for its channels and for the relay.
     pub(super) fn leave_channels(&mut self, index: usize) {
         self.give_up_opening(index);
+        self.depart(index);
         let places = std::mem::take(&mut self.connections[index].places);
         for place in places.as_slice() {
             self.leave_channel(index, *place);

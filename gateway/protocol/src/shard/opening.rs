@@ -89,10 +89,13 @@ impl Shard {
         connection.client = wire::ClientId::from_random(random);
         connection.identity = identity;
         connection.expire_at = if insecure { 0 } else { second(claims.expire_at) };
-        if planned.is_empty() {
+        let options = &self.policy.settings.client;
+        let limited = options.single_connection || options.user_connection_limit > 0;
+        let counted = limited && !claims.user.is_empty();
+        if planned.is_empty() && !counted {
             self.session_begins(now, index, id, &[]);
         } else {
-            self.open_channels(now, index, id, planned);
+            self.open(now, index, id, planned, counted.then_some(&claims.user));
         }
     }
 
@@ -128,8 +131,8 @@ impl Shard {
         planned.collect()
     }
 
-    /// Subscribes a beginning session to its channels. It is answered when all of them are.
-    fn open_channels(&mut self, now: Now, index: usize, id: u32, planned: Vec<Planned>) {
+    /// Asks whether a beginning session may be, and subscribes it to its channels. It is answered when all is.
+    fn open(&mut self, now: Now, index: usize, id: u32, planned: Vec<Planned>, counted: Option<&String>) {
         if self.connections[index].phase == Phase::Fresh {
             self.enter(index, Phase::Connecting);
         }
@@ -140,7 +143,13 @@ impl Shard {
         let hot = connection.hot(&mut self.pool);
         hot.outbox.end_batch(encoding);
         let before = std::mem::take(&mut hot.outbox);
-        hot.opening = Some(Box::new(Opening { id, before, waiting: planned.len(), ..Opening::default() }));
+        let waiting = planned.len() + usize::from(counted.is_some());
+        hot.opening = Some(Box::new(Opening { id, before, waiting, ..Opening::default() }));
+        if let Some(user) = counted
+            && let Err(error) = self.arrive(now, index, user)
+        {
+            return self.connect_failed(now, index, id, error);
+        }
         for planned in planned {
             if let Err(error) = self.open_channel(now, index, planned) {
                 return self.connect_failed(now, index, id, error);
@@ -150,6 +159,45 @@ impl Shard {
             Some(opening) if opening.waiting == 0 => self.all_opened(now, index),
             Some(_) => self.connections[index].flags.set(Flags::PAUSED),
             None => {}
+        }
+    }
+
+    fn arrive(&mut self, now: Now, index: usize, user: &str) -> Result<u32, ErrorCode> {
+        let (session, generation) = (self.token(index), self.connections[index].generation);
+        let asker = Asker { connection: index as u32, generation, id: 0, question: Question::Arrival };
+        let message = |request| ToRelay::Arrive { request: Some(request), session, user };
+        let asked = self.question(now, asker, message)?;
+        self.connections[index].flags.set(Flags::COUNTED);
+        Ok(asked)
+    }
+
+    /// The relay's word on a session of a user that may have only so many.
+    pub(super) fn arrival_answered(&mut self, now: Now, index: usize, answer: Result<(), ErrorCode>) {
+        let connection = &mut self.connections[index];
+        let opening = connection.hot.as_mut().and_then(|hot| hot.opening.as_mut());
+        let Some(opening) = opening.filter(|_| connection.phase == Phase::Connecting) else { return };
+        opening.waiting -= 1;
+        let (id, all) = (opening.id, opening.waiting == 0);
+        match answer {
+            Ok(()) if all => {
+                self.all_opened(now, index);
+                self.go_on(now, index);
+            }
+            Ok(()) => {}
+            Err(error) if error == code::LIMIT_EXCEEDED => self.close(now, index, code::CONNECTION_LIMIT),
+            Err(error) => {
+                self.connect_failed(now, index, id, error);
+                self.go_on(now, index);
+            }
+        }
+    }
+
+    /// The relay counts the session no more, whether it was admitted or not.
+    pub(super) fn depart(&mut self, index: usize) {
+        if self.connections[index].flags.has(Flags::COUNTED) {
+            self.connections[index].flags.clear(Flags::COUNTED);
+            let session = self.token(index);
+            self.tell(&ToRelay::Depart { session });
         }
     }
 

@@ -17,6 +17,8 @@ pub(super) struct Cursor {
     channel: u32,
     /// The next subscriber whose presence is told.
     position: u32,
+    /// The next connection whose session is counted again, once the channels are done.
+    session: u32,
 }
 
 impl Shard {
@@ -42,11 +44,17 @@ impl Shard {
                 return false;
             }
             let Some((id, channel)) = self.hub.channel_from(cursor.channel) else {
-                self.link.restore = None;
-                return false;
+                cursor.channel = u32::MAX;
+                if cursor.session as usize >= self.due.len() {
+                    self.link.restore = None;
+                    return false;
+                }
+                self.count_again(cursor.session as usize);
+                cursor.session += 1;
+                continue;
             };
             if id != cursor.channel {
-                cursor = Cursor { channel: id, position: 0 };
+                cursor = Cursor { channel: id, position: 0, ..cursor };
             }
             let presence = channel.entered;
             let subscribers = channel.subscribers();
@@ -60,7 +68,7 @@ impl Shard {
                 cursor.position += 1;
             }
             if !presence || cursor.position as usize >= subscribers {
-                cursor = Cursor { channel: id + 1, position: 0 };
+                cursor = Cursor { channel: id + 1, position: 0, ..cursor };
             }
         }
         self.link.restore = Some(cursor);
@@ -93,6 +101,15 @@ impl Shard {
             self.hub.channel_mut(channel).stands_at(top.offset, top.epoch);
         }
         self.release(channel);
+    }
+
+    /// A session that was admitted stays so.
+    fn count_again(&mut self, index: usize) {
+        let counted = |c: &&crate::connection::Connection| c.flags.has(crate::connection::Flags::COUNTED);
+        if let Some(connection) = self.connections.get(index).filter(counted) {
+            let (session, identity) = (self.token(index), connection.identity.clone());
+            self.tell(&ToRelay::Arrive { request: None, session, user: identity.user() });
+        }
     }
 
     fn restore_channel(&mut self, now: Now, id: u32) {

@@ -21,6 +21,8 @@ pub(super) enum Seen {
     Presence(Vec<ClientId>),
     PresenceStats { clients: u32, users: u32 },
     Failed { code: u16 },
+    Admitted,
+    Disconnect { session: u64 },
     Publication { channel: String, offset: u64, data: String },
     Join(ClientId),
     Leave(ClientId),
@@ -219,6 +221,17 @@ impl World {
         self.send(link, &ToRelay::Enter { channel, presence, announced, info });
     }
 
+    pub(super) fn arrive(&mut self, link: LinkId, session: u64, user: &str) -> Seen {
+        self.answer(link, |request| ToRelay::Arrive { request: Some(request), session, user })
+    }
+
+    /// Another configuration.
+    pub(super) fn configure_with(&mut self, change: impl FnOnce(&mut Settings)) {
+        let mut settings = settings();
+        change(&mut settings);
+        self.broker.configure(settings);
+    }
+
     /// Lets time pass, with a sweep over all channels after it.
     pub(super) fn pass(&mut self, time: Duration) {
         self.now += time;
@@ -246,6 +259,8 @@ fn read_message(message: &ToShard<'_>) -> (Option<u32>, Seen) {
             let (epoch, publications) = ((*epoch).to_owned(), texts(publications));
             (Some(*request), Seen::Subscribed { offset: *offset, epoch, recovered: *recovered, publications })
         }
+        ToShard::Admitted { request } => (Some(*request), Seen::Admitted),
+        ToShard::Disconnect { session, .. } => (None, Seen::Disconnect { session: *session }),
         ToShard::Published { request, offset, duplicate: false, .. } => {
             (Some(*request), Seen::Published { offset: *offset })
         }

@@ -310,3 +310,40 @@ fn a_key_that_nobody_knows_is_looked_for_and_another_token_asked_for() {
     world.say(index, &format!(r#"{{"id":1,"connect":{{"token":"{token}"}}}}"#));
     assert_eq!(world.heard(index), ["close 3500"], "no set is fetched: there will be no other key");
 }
+
+#[test]
+fn a_session_of_a_user_with_a_limit_begins_when_the_relay_has_counted_it_and_is_counted_again_after_a_lost_link()
+ {
+    let mut world = World::new();
+    world.change(|settings| settings.client.user_connection_limit = 1);
+    let (index, asked) = world.connect("", user(&["chat:1"]));
+    assert!(asked[0].starts_with("Arrive") && asked[1].starts_with("Subscribe"), "{asked:?}");
+    world.stands_at(&asked[1], 5);
+    assert_eq!(world.heard(index), [""; 0], "not yet");
+    world.hear(&ToShard::Admitted { request: number_after(&asked[0], "Some(").unwrap() });
+    assert!(world.heard(index)[0].contains(r#""subs":{"chat:1""#));
+    world.shard.link_down(world.now);
+    world.shard.link_up();
+    while world.shard.restore(world.now) {}
+    let asked = world.asked();
+    assert!(asked.iter().any(|text| text.starts_with("Arrive { request: None")), "{asked:?}");
+    world.shard.ended(index);
+    assert!(world.asked().iter().any(|text| text.starts_with("Depart")));
+}
+
+#[test]
+fn a_session_too_many_is_closed_and_one_that_was_replaced_too() {
+    let mut world = World::new();
+    world.change(|settings| settings.client.single_connection = true);
+    let (refused, asked) = world.connect("", user(&[]));
+    world.hear(&ToShard::Failed { request: number_after(&asked[0], "Some(").unwrap(), code: 106 });
+    assert_eq!(world.heard(refused), ["close 3504"]);
+    world.asked();
+    let (index, asked) = world.connect("", user(&[]));
+    world.hear(&ToShard::Admitted { request: number_after(&asked[0], "Some(").unwrap() });
+    assert_eq!(world.heard(index).len(), 1);
+    let session = world.shard.token_at(index).unwrap();
+    world.hear(&ToShard::Disconnect { session, code: 3504 });
+    assert_eq!(world.heard(index), ["close 3504"]);
+    assert!(!world.asked().iter().any(|text| text.starts_with("Depart")), "the relay knows");
+}
