@@ -152,6 +152,12 @@ export async function hear(word) {
   assert.equal(value, word);
 }
 
+/** The next word of the test, whatever it is. */
+export async function listen() {
+  const { value } = await within("a word", words.next(), 60_000);
+  return value;
+}
+
 /** Runs the scenario that the command line names; its failure is the exit code. */
 export async function run(scenarios) {
   const name = process.argv[2];

@@ -5,9 +5,10 @@ import json
 import os
 import ssl
 import sys
+import time
 
 import jwt_hs256
-from centrifuge import Client, DeltaType, Filter, ReplyError, SubscriptionEventHandler
+from centrifuge import Client, ClientEventHandler, DeltaType, Filter, ReplyError, SubscriptionEventHandler
 
 URL = os.environ["HEADLAND_URL"]
 WITHIN = 15
@@ -46,11 +47,11 @@ async def soon(awaitable):
     return await asyncio.wait_for(awaitable, WITHIN)
 
 
-async def connected(user):
+async def connected(user, **more):
     context = ssl.create_default_context(cafile=os.environ["HEADLAND_CA"]) if URL.startswith("wss:") else None
-    token = jwt_hs256.token({"sub": user})
+    more.setdefault("token", jwt_hs256.token({"sub": user}))
     options = {"min_reconnect_delay": 0.05, "proxy": None, "use_protobuf": PROTOBUF}
-    client = Client(URL, token=token, ssl_context=context, **options)
+    client = Client(URL, ssl_context=context, **options, **more)
     await client.connect()
     await soon(client.ready())
     return client
@@ -150,6 +151,56 @@ async def everything_arrives_in_channels_with_numbers():
     assert got == list(range(5)), got
     got = [value((await soon(two.publications.get())).data) for _ in range(5)]
     assert got == list(range(5)), got
+
+
+class Server(ClientEventHandler):
+    """What a client hears of the server's own channels."""
+
+    def __init__(self):
+        self.publications, self.subscribed = asyncio.Queue(), asyncio.Queue()
+
+    async def on_publication(self, ctx):
+        await self.publications.put(ctx)
+
+    async def on_subscribed(self, ctx):
+        await self.subscribed.put(ctx)
+
+
+async def enters_a_private_channel_and_hears_the_servers():
+    server = Server()
+    claims = {"sub": "ann", "channels": ["chat:all"]}
+    ann = await connected("ann", token=jwt_hs256.token(claims), events=server)
+    begun = await soon(server.subscribed.get())
+    assert begun.channel == "chat:all" and begun.recoverable, begun
+    asked = []
+
+    async def entry(channel):
+        asked.append(channel)
+        claims = {"sub": "ann", "channel": channel, "info": {"seat": 7}, "exp": int(time.time()) + 600}
+        return jwt_hs256.token(claims)
+
+    heard = Heard()
+    room = ann.new_subscription("$chat:room", events=heard, get_token=entry)
+    await room.subscribe()
+    await soon(room.ready())
+    await soon(room.publish(payload("hello")))
+    got = await soon(heard.publications.get())
+    assert value(got.data) == "hello" and value(got.info.chan_info) == {"seat": 7}, got
+    assert asked == ["$chat:room"], asked
+    bob = await connected("bob")
+    his, _ = await subscribed(bob, "chat:all")
+    await soon(his.publish(payload(1)))
+    assert value((await soon(server.publications.get())).pub.data) == 1
+    await ann.disconnect()
+    for number in (2, 3):
+        await soon(his.publish(payload(number)))
+    await ann.connect()
+    begun = await soon(server.subscribed.get())
+    assert begun.was_recovering and begun.recovered, begun
+    got = [value((await soon(server.publications.get())).pub.data) for _ in range(2)]
+    assert got == [2, 3], got
+    await ann.disconnect()
+    await bob.disconnect()
 
 
 async def errors_are_the_protocols_own():

@@ -6,6 +6,7 @@ pub mod client;
 pub mod conformance;
 pub mod credentials;
 pub mod fuzz;
+pub mod jwks;
 pub mod metrics;
 pub mod process;
 pub mod script;

@@ -68,6 +68,14 @@ impl Script {
         Ok(())
     }
 
+    /// The script's next word, whatever it is.
+    pub fn listen(&mut self) -> Result<String> {
+        match self.words.recv_timeout(WITHIN) {
+            Ok(said) => Ok(said),
+            Err(_) => self.end().and_then(|()| bail!("{} ended without a word", self.name)),
+        }
+    }
+
     /// Tells the script a word.
     pub fn say(&mut self, word: &str) -> Result<()> {
         Ok(writeln!(self.stdin, "{word}")?)

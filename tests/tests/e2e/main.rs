@@ -14,4 +14,5 @@ mod sdk;
 mod session;
 mod slow;
 mod tls;
+mod tokens;
 mod up;
