@@ -37,7 +37,9 @@ pub const RESTORES_PER_TURN: usize = 512;
 /// Hot parts kept for reuse: what one turn's fan-out needs.
 pub const HOT_POOL_MAX: usize = FANOUT_VISITS_PER_TURN;
 /// A payload that is compared with the one before it (and that one), for subscribers that want differences; larger ones are given whole.
-pub const DELTA_BYTES_MAX: usize = 256 * 1024;
+pub const DELTA_BYTES_MAX: usize = 64 * 1024;
+/// Payloads of one recovery that are given as differences, in bytes; with more it is given whole, as many may recover at once.
+pub const RECOVERY_DELTA_BYTES_MAX: usize = 64 * 1024;
 /// A tags filter as a client writes it.
 pub const FILTER_BYTES_MAX: usize = 4096;
 /// Comparisons and combinations in a tags filter.

@@ -141,6 +141,12 @@ fn events_that_arrive_on_the_way_join_the_same_visit() {
 }
 
 #[test]
+fn what_special_subscribers_need_costs_others_nothing() {
+    assert_eq!(size_of::<Subscriber>(), 8);
+    assert!(size_of::<Channel>() <= 96, "{}", size_of::<Channel>());
+}
+
+#[test]
 fn a_channel_goes_with_its_last_subscriber() {
     let mut hub = Hub::default();
     let channel = hub.reserve("news");

@@ -17,6 +17,7 @@ use crate::{
     delta,
     filter::Filter,
     hub::{Event, Form, Manner, Variants},
+    limits::RECOVERY_DELTA_BYTES_MAX,
     pending::Wish,
 };
 
@@ -41,8 +42,10 @@ impl<'a> Missed<'a> {
             Some(filter) => publications.iter().filter(|p| filter.matches(p.tags)).copied().collect(),
             None => Cow::Borrowed(publications),
         };
-        // Each is the difference to the one before it; the first is whole.
-        let pairs = publications.windows(2).filter(|_| manner.delta);
+        // Each is the difference to the one before it, unless that is too much work; the first is whole.
+        let bytes: usize = publications.iter().map(|publication| publication.data.len()).sum();
+        let patched = manner.delta && bytes <= RECOVERY_DELTA_BYTES_MAX;
+        let pairs = publications.windows(2).filter(|_| patched);
         let patches = pairs.map(|pair| patch(encoding, pair[0].data, pair[1].data));
         let patches = std::iter::once(None).chain(patches).collect();
         Self { publications, patches }
