@@ -1,4 +1,4 @@
-//! Measures the JSON codec's hot paths: `cargo run --release -p protocol --example client_codec`.
+//! Measures the codecs' hot paths: `cargo run --release -p protocol --example client_codec`.
 //!
 //! Prints the median of several rounds in nanoseconds per message. Never part of a test: figures depend on the machine.
 #![allow(clippy::disallowed_methods, reason = "a stopwatch")]
@@ -9,6 +9,7 @@ use std::{
 };
 
 use protocol::client::{
+    command::{Command, Publish, Request, Subscribe},
     encoding::Encoding,
     reply::{Push, Reply},
 };
@@ -21,28 +22,59 @@ const ROUNDS: usize = 21;
 const MESSAGES: u32 = 100_000;
 
 fn main() {
-    let text = "x".repeat(128 - r#"{"text":""}"#.len());
-    let data = format!(r#"{{"text":"{text}"}}"#);
-    let encoding = Encoding::Json;
-
-    let publish = format!(r#"{{"id":4,"publish":{{"channel":"chat:42","data":{data}}}}}"#);
-    let subscribe = r#"{"id":2,"subscribe":{"channel":"chat:42","recover":true,"epoch":"xAbCdEfG","offset":14,"flag":1}}"#;
-    for (name, message) in
-        [("read publish, 128 bytes of data", &*publish), ("read subscribe", subscribe), ("read pong", "{}")]
-    {
-        measure(name, || {
-            encoding.commands(black_box(message.as_bytes())).for_each(|command| {
-                black_box(command).ok();
-            });
-        });
+    for encoding in Encoding::ALL {
+        println!("{}", encoding.subprotocol());
+        read(encoding);
+        write_and_hear(encoding);
     }
+}
 
+fn data() -> String {
+    let text = "x".repeat(128 - r#"{"text":""}"#.len());
+    format!(r#"{{"text":"{text}"}}"#)
+}
+
+fn read(encoding: Encoding) {
+    let data = data();
+    let publish = Publish { channel: "chat:42".into(), data: data.as_bytes() };
+    let subscribe = Subscribe {
+        channel: "chat:42".into(),
+        recover: true,
+        epoch: "xAbCdEfG".into(),
+        offset: 14,
+        flag: 1,
+        ..Subscribe::default()
+    };
+    for (name, request) in [
+        ("read publish, 128 bytes of data", Request::Publish(publish)),
+        ("read subscribe", Request::Subscribe(subscribe)),
+    ] {
+        let mut message = Vec::new();
+        encoding.command(&Command { id: 4, request }, &mut message);
+        measure(name, || hear(encoding.commands(black_box(&message))));
+    }
+    measure("read pong", || hear(encoding.commands(black_box(encoding.ping()))));
+}
+
+fn hear(messages: impl Iterator) {
+    messages.for_each(|message| {
+        black_box(message);
+    });
+}
+
+fn write_and_hear(encoding: Encoding) {
+    let data = data();
     let mut out = Vec::with_capacity(4096);
     let info =
         ClientInfo { client: ClientId([7; 16]), user: "42", conn_info: br#"{"name":"A"}"#, chan_info: b"" };
     let plain = Publication { offset: 1_000_000, data: data.as_bytes(), ..Publication::default() };
+    let raw = Publication { data: &[0xff; 128], ..plain };
     let signed = Publication { info: Some(info), ..plain };
-    for (name, publication) in [("write push, 128 bytes", plain), ("write push with its publisher", signed)] {
+    for (name, publication) in [
+        ("write push, 128 bytes", plain),
+        ("write push that is not JSON", raw),
+        ("write push with its publisher", signed),
+    ] {
         measure(name, || {
             out.clear();
             encoding.push(black_box("chat:42"), &Push::Publication(black_box(&publication)), &mut out);
@@ -54,15 +86,10 @@ fn main() {
         encoding.reply(black_box(1234), &Reply::Publish, &mut out);
         black_box(&out);
     });
-
     for (name, publication) in [("hear push, 128 bytes", plain), ("hear push with its publisher", signed)] {
         out.clear();
         encoding.push("chat:42", &Push::Publication(&publication), &mut out);
-        measure(name, || {
-            encoding.received(black_box(&out)).for_each(|message| {
-                black_box(message).ok();
-            });
-        });
+        measure(name, || hear(encoding.received(black_box(&out))));
     }
 }
 

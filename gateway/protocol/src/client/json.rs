@@ -5,6 +5,7 @@
 //! existing servers have it. Writing
 //! leaves out what is empty, zero or false.
 
+mod check;
 mod commands;
 mod lines;
 mod messages;
@@ -12,8 +13,8 @@ mod object;
 mod replies;
 mod text;
 
+pub(super) use check::is_json;
 pub(super) use commands::{Commands, command};
-pub(super) use lines::is_json;
 pub(super) use messages::Messages;
 pub(super) use replies::{push, push_by_number, reply};
 

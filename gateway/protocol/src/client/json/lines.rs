@@ -1,6 +1,4 @@
-//! Splits a message into documents, bounds their nesting, and tells JSON from other bytes.
-
-use serde::de::IgnoredAny;
+//! Splits a message into documents and bounds their nesting.
 
 use crate::client::limits::JSON_DEPTH_MAX;
 
@@ -29,12 +27,6 @@ impl<'a> Iterator for Lines<'a> {
         }
         None
     }
-}
-
-/// Whether these bytes are one JSON value that is not nested too deeply: what may stand in a document as it is.
-pub(in crate::client) fn is_json(bytes: &[u8]) -> bool {
-    std::str::from_utf8(bytes)
-        .is_ok_and(|text| !deep(text) && serde_json::from_str::<IgnoredAny>(text).is_ok())
 }
 
 /// Whether more brackets are open at once than [`JSON_DEPTH_MAX`]. Exact for valid JSON.

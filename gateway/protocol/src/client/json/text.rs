@@ -3,7 +3,7 @@
 use base64::{Engine, engine::general_purpose::STANDARD};
 use wire::ClientId;
 
-use super::lines::is_json;
+use super::check::is_json;
 
 /// A member name as it stands in a document, colon included.
 macro_rules! key {
