@@ -1,6 +1,7 @@
 //! Measuring: what can be measured, how often, against which targets, and how results are written.
 
 mod fanout;
+mod flood;
 mod handshake;
 mod hold;
 mod load;
@@ -61,6 +62,12 @@ pub const BENCHES: &[Bench] = &[
         about: "deliveries per CPU-second to TLS subscribers of one channel, next to a bare loop of send",
         runs: 5,
         run: fanout::run,
+    },
+    Bench {
+        name: "flood",
+        about: "delivery times of a steady stream to 1,000 TLS connections under a flood of handshakes",
+        runs: 3,
+        run: flood::run,
     },
     Bench { name: "idle", about: "CPU per 100,000 connections with 25 s pings", runs: 3, run: hold::idle },
     Bench {

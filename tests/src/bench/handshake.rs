@@ -96,7 +96,10 @@ fn shake_in_memory(server: &Arc<ServerConfig>, client: &Arc<ClientConfig>) -> Re
     Ok((took, sizes))
 }
 
-fn drain(mut write: impl FnMut(&mut dyn Write) -> std::io::Result<usize>, bound: usize) -> Result<Vec<u8>> {
+pub(super) fn drain(
+    mut write: impl FnMut(&mut dyn Write) -> std::io::Result<usize>,
+    bound: usize,
+) -> Result<Vec<u8>> {
     let mut out = Vec::new();
     while out.len() < bound && write(&mut out)? > 0 {}
     Ok(out)
@@ -160,7 +163,7 @@ pub(super) fn connect(address: SocketAddr, source: usize) -> Result<TcpStream> {
 }
 
 /// TLS 1.3, X25519, AES-128-GCM preferred, no resumption: the handshake that figures of other servers were taken with.
-fn client_config(authority: &str) -> Result<Arc<ClientConfig>> {
+pub(super) fn client_config(authority: &str) -> Result<Arc<ClientConfig>> {
     let mut roots = rustls::RootCertStore::empty();
     roots.add(CertificateDer::from_pem_slice(authority.as_bytes())?)?;
     let mut provider = provider::default_provider();

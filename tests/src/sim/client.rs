@@ -236,8 +236,8 @@ impl Client {
         }
         let plan = &around.plan;
         let listener = self.random.index(plan.listeners.len());
-        let source =
-            SocketAddr::from((Ipv4Addr::new(10, 0, (self.number / 250) as u8, (self.number % 250) as u8), 9));
+        let place = self.number % plan.sources;
+        let source = SocketAddr::from((Ipv4Addr::new(10, 0, (place / 250) as u8, (place % 250) as u8), 9));
         let (up, down) = (plan.socket_bytes, plan.socket_bytes);
         let line = around.kernel.borrow_mut().connect(listener, source, up, down);
         let Some(line) = line else {

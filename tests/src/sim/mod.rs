@@ -4,6 +4,7 @@
 //! Safety is checked after each turn; at the end faults stop, everybody reads, and all that is owed has to arrive.
 
 mod client;
+mod doorman;
 mod kernel;
 mod ledger;
 mod plan;

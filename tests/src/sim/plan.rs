@@ -46,6 +46,10 @@ pub(super) struct Plan {
     pub(super) link_bytes: usize,
     /// Refuse more at the door than this many in their handshake; 0: no cap.
     pub(super) handshaking: u32,
+    /// Connections per second from one source, and how many of them at once; 0: no limit.
+    pub(super) source_rate: (u32, u32),
+    /// Addresses that clients come from.
+    pub(super) sources: usize,
     /// The relay's history survives its restarts.
     pub(super) durable: bool,
     /// It ends with a drain rather than by everybody leaving.
@@ -160,6 +164,8 @@ impl Plan {
             flood,
             link_bytes: random.pick(&[1500, 8000, 60_000, 1 << 24, 1 << 24]),
             handshaking: random.pick(&[0, 0, 4, 16]),
+            source_rate: random.pick(&[(0, 0), (0, 0), (10, 1), (20, 5), (50, 20)]),
+            sources: random.pick(&[3, 60_000]),
             durable: random.chance(600),
             drains: random.chance(300),
             listeners,

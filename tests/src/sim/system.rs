@@ -14,7 +14,7 @@ use std::{
 use gateway::reactor::{Order, Outside};
 use sys::{Handle, Ready, Sys};
 
-use super::{kernel::Kernel, random::Random};
+use super::{doorman::Doorman, kernel::Kernel, random::Random};
 
 /// A bug on purpose, to see that it is caught.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -36,6 +36,7 @@ pub(super) struct SimSys {
     pub(super) kernel: Rc<RefCell<Kernel>>,
     pub(super) plant: Plant,
     pub(super) random: Random,
+    pub(super) doorman: Rc<RefCell<Doorman>>,
 }
 
 impl SimSys {
@@ -64,7 +65,9 @@ impl Sys for SimSys {
     }
 
     fn accept(&mut self, listener: Handle) -> io::Result<(Handle, SocketAddr)> {
-        self.kernel.borrow_mut().accept(listener)
+        let (handle, peer) = self.kernel.borrow_mut().accept(listener)?;
+        self.doorman.borrow_mut().accepted(handle, peer.ip());
+        Ok((handle, peer))
     }
 
     fn connect(&mut self, _path: &Path) -> io::Result<Handle> {
@@ -73,7 +76,11 @@ impl Sys for SimSys {
     }
 
     fn watch(&mut self, handle: Handle, token: u64) -> io::Result<()> {
-        self.kernel.borrow_mut().watch(handle, token)
+        let mut kernel = self.kernel.borrow_mut();
+        if let Err(crime) = self.doorman.borrow_mut().watched(kernel.now, handle) {
+            kernel.crime.get_or_insert(crime);
+        }
+        kernel.watch(handle, token)
     }
 
     fn receive(&mut self, handle: Handle, buffer: &mut [u8]) -> io::Result<usize> {
@@ -99,7 +106,9 @@ impl Sys for SimSys {
     }
 
     fn reset(&mut self, handle: Handle) {
-        self.kernel.borrow_mut().close(handle, true);
+        let mut kernel = self.kernel.borrow_mut();
+        self.doorman.borrow_mut().reset(kernel.now, handle);
+        kernel.close(handle, true);
     }
 
     fn fill_random(&mut self, bytes: &mut [u8]) {

@@ -10,7 +10,7 @@ use std::{
 
 use gateway::reactor::{Order, Reactor, Setup};
 use protocol::{
-    admission::Caps,
+    admission::{Caps, Rate, Refused},
     client::token::Keys,
     shard::{Options, Policy},
     upgrade::Rules,
@@ -20,6 +20,7 @@ use wire::settings::{ClientOptions, Namespace, Settings, Tokens};
 
 use super::{
     client::{Channel, Client, Phase, Surroundings},
+    doorman::Doorman,
     kernel::Kernel,
     ledger::Ledger,
     plan::{Plan, Rates},
@@ -38,6 +39,7 @@ pub(super) struct World {
     pub(super) plan: Rc<Plan>,
     random: Random,
     pub(super) kernel: Rc<RefCell<Kernel>>,
+    doorman: Rc<RefCell<Doorman>>,
     pub(super) reactor: Reactor<SimSys, SimOutside>,
     orders: SimOutside,
     pub(super) relay: Relay,
@@ -73,7 +75,9 @@ impl World {
         let secure = plan.listeners.contains(&true).then(Secure::new).transpose()?;
         let settings = settings(&plan);
         let policy = policy(&settings, secure.as_ref())?;
-        let sys = SimSys { kernel: Rc::clone(&kernel), plant, random: random.fork() };
+        let doorman = Rc::new(RefCell::new(Doorman::new(plan.source_rate.0, plan.source_rate.1)));
+        let sys =
+            SimSys { kernel: Rc::clone(&kernel), plant, random: random.fork(), doorman: Rc::clone(&doorman) };
         let orders = SimOutside::default();
         let setup = Setup {
             options: options(&plan),
@@ -115,6 +119,7 @@ impl World {
             plan,
             random,
             kernel,
+            doorman,
             reactor,
             orders,
             relay,
@@ -285,6 +290,16 @@ impl World {
         if phases != held as u64 {
             return Err(format!("{phases} connections are counted by phase, {held} are held"));
         }
+        let doorman = self.doorman.borrow();
+        let refused: u64 = stats.refused.iter().sum();
+        let otherwise = refused - stats.refused[Refused::SourceRate as usize];
+        if doorman.refused_within > otherwise {
+            let within = doorman.refused_within;
+            return Err(format!("{within} within their rate were refused, {otherwise} for another reason"));
+        }
+        if shard.sources_counted() > doorman.sources() {
+            return Err(format!("{} sources are kept count of", shard.sources_counted()));
+        }
         let queue = u64::from(self.plan.queue_bytes) * QUEUE_TIMES_MAX;
         let bound = held as u64 * (queue + HELD_BESIDE_BYTES);
         if stats.backlog_bytes > bound {
@@ -311,6 +326,7 @@ fn options(plan: &Plan) -> Options {
             total: plan.descriptors as u32,
             per_source: 0,
             handshaking: plan.handshaking,
+            source_rate: Rate::new(plan.source_rate.0, Duration::from_secs(1), plan.source_rate.1),
             ..Caps::default()
         },
         handshake_timeout_ms: 1500,

@@ -317,6 +317,11 @@ impl Shard {
         self.connections.len()
     }
 
+    /// Sources whose rate is kept count of.
+    pub const fn sources_counted(&self) -> usize {
+        self.door.counted()
+    }
+
     /// Whether it makes sense to read the link: publications that wait for fan-out are bounded by not reading more.
     pub fn wants_link_input(&self) -> bool {
         self.hub.bytes() < crate::limits::FANOUT_BYTES_MAX
