@@ -8,6 +8,7 @@ mod link;
 mod mutate;
 mod protobuf;
 mod tls;
+mod token;
 mod upgrade;
 mod websocket;
 
@@ -32,6 +33,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "commands", run: command::commands, seeds: command::command_seeds },
     Target { name: "received", run: command::received, seeds: command::received_seeds },
     Target { name: "protobuf", run: protobuf::run, seeds: protobuf::seeds },
+    Target { name: "token", run: token::run, seeds: token::seeds },
     Target { name: "link", run: link::run, seeds: link::seeds },
 ];
 
