@@ -79,8 +79,8 @@ pub struct Hot {
     pub(crate) input: Vec<u8>,
     /// Decrypted bytes that are not a whole frame or request, or that wait for the session.
     pub(crate) plain: Vec<u8>,
-    /// A message whose commands wait for the relay, and how many of them have been done.
-    pub(crate) waiting: (Vec<u8>, usize),
+    /// The commands of a message that wait for the relay.
+    pub(crate) waiting: Vec<u8>,
     /// The command that made them wait is to be run again, for it needs the answer.
     pub(crate) again: bool,
     /// What the relay said of the token of the command that is run again.
@@ -166,7 +166,7 @@ impl Connection {
 impl Hot {
     /// Bytes held.
     pub(crate) fn held(&self) -> usize {
-        self.input.len() + self.plain.len() + self.waiting.0.len() + self.outbox.bytes() + self.sealed.len()
+        self.input.len() + self.plain.len() + self.waiting.len() + self.outbox.bytes() + self.sealed.len()
             - self.sent
     }
 
@@ -179,7 +179,7 @@ impl Hot {
     pub(crate) const fn is_idle(&self) -> bool {
         self.input.is_empty()
             && self.plain.is_empty()
-            && self.waiting.0.is_empty()
+            && self.waiting.is_empty()
             && self.outbox.is_empty()
             && self.sealed.len() == self.sent
             && self.handshake.is_none()

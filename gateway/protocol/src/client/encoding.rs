@@ -155,6 +155,16 @@ impl<T, J: Iterator<Item = T>, P: Iterator<Item = T>> Iterator for Reader<J, P> 
 #[derive(Clone, Debug)]
 pub struct Commands<'a>(Reader<json::Commands<'a>, protobuf::Commands<'a>>);
 
+impl<'a> Commands<'a> {
+    /// What has not been read: a message of the commands still to come, or nothing but white space.
+    pub fn rest(&self) -> &'a [u8] {
+        match &self.0 {
+            Reader::Json(commands) => commands.rest(),
+            Reader::Protobuf(commands) => commands.rest(),
+        }
+    }
+}
+
 impl<'a> Iterator for Commands<'a> {
     type Item = Result<Command<'a>, BadRequest>;
 
@@ -205,6 +215,26 @@ mod tests {
             let heard: Vec<_> = encoding.received(&frame).map(Result::unwrap).collect();
             assert_eq!(heard.len(), MESSAGES_IN_FRAME_MAX + 1);
             assert_eq!(heard.last(), Some(&Received::Ping));
+        }
+    }
+
+    #[test]
+    fn what_is_left_of_a_message_is_a_message_of_the_commands_left() {
+        for encoding in Encoding::ALL {
+            let mut message = Vec::new();
+            let unsubscribe = |id| Command { id, request: Request::Unsubscribe { channel: "a".into() } };
+            for id in 1..=4 {
+                if id > 1 {
+                    message.extend_from_slice(encoding.separator());
+                }
+                encoding.command(&unsubscribe(id), &mut message);
+            }
+            let mut commands = encoding.commands(&message);
+            for id in 1..=4 {
+                assert_eq!(encoding.commands(commands.rest()).next(), Some(Ok(unsubscribe(id))));
+                assert_eq!(commands.next(), Some(Ok(unsubscribe(id))));
+            }
+            assert_eq!(commands.rest(), b"");
         }
     }
 

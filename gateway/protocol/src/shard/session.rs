@@ -27,28 +27,33 @@ use crate::{
 impl Shard {
     /// One WebSocket message: its commands in order, until one ends the connection or must be waited for.
     pub(super) fn message_received(&mut self, now: Now, index: usize, message: &[u8]) {
-        self.run_commands(now, index, message, 0);
+        self.run_commands(now, index, message);
     }
 
     /// The command that waited for the relay, if it is to be run again, and those behind it.
     pub(super) fn run_waiting(&mut self, now: Now, index: usize) {
         let Some(hot) = &mut self.connections[index].hot else { return };
-        let (message, done) = std::mem::take(&mut hot.waiting);
+        let message = std::mem::take(&mut hot.waiting);
         if !message.is_empty() {
-            self.run_commands(now, index, &message, done);
+            self.run_commands(now, index, &message);
         }
     }
 
-    fn run_commands(&mut self, now: Now, index: usize, message: &[u8], done: usize) {
+    fn run_commands(&mut self, now: Now, index: usize, message: &[u8]) {
         let generation = self.connections[index].generation;
-        let mut commands = self.connections[index].encoding.commands(message).enumerate().skip(done);
-        while let Some((number, command)) = commands.next() {
+        let mut commands = self.connections[index].encoding.commands(message);
+        let mut rest = commands.rest();
+        while let Some(command) = commands.next() {
             self.stats.shard.commands += 1;
             match command {
                 Ok(command) => self.command(now, index, &command),
                 Err(_) => self.close(now, index, code::CLOSE_BAD_REQUEST),
             }
             let Some(connection) = self.connections.get_mut(index) else { return };
+            // A word on one command's token is for that command, whatever has become of it.
+            if let Some(hot) = &mut connection.hot {
+                hot.verified = None;
+            }
             // Commands behind a failed `connect` were sent before its answer could be known: they are dropped, not held against it.
             let failed = connection.phase == Phase::Unusable;
             if connection.generation != generation || !connection.is_open() || failed {
@@ -58,12 +63,13 @@ impl Shard {
                 let hot = connection.hot(&mut self.pool);
                 if std::mem::take(&mut hot.again) {
                     self.stats.shard.commands -= 1;
-                    hot.waiting = (message.to_vec(), number);
-                } else if commands.next().is_some() {
-                    hot.waiting = (message.to_vec(), number + 1);
+                    hot.waiting = rest.to_vec();
+                } else if !commands.rest().is_empty() {
+                    hot.waiting = commands.rest().to_vec();
                 }
                 return;
             }
+            rest = commands.rest();
         }
     }
 
@@ -103,7 +109,9 @@ impl Shard {
                 self.connect(now, index, command.id, connect);
             }
             (_, Phase::Ready) => {
-                if self.within_rates(now, index, command) {
+                // One that is run again has been counted.
+                let again = self.connections[index].hot.as_ref().is_some_and(|hot| hot.verified.is_some());
+                if again || self.within_rates(now, index, command) {
                     self.session_command(now, index, command);
                 }
             }

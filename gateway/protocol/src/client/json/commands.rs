@@ -29,6 +29,13 @@ impl<'a> Commands<'a> {
     }
 }
 
+impl<'a> Commands<'a> {
+    /// What has not been read.
+    pub(in crate::client) fn rest(&self) -> &'a [u8] {
+        self.lines.as_ref().map_or(&[], Lines::rest)
+    }
+}
+
 impl<'a> Iterator for Commands<'a> {
     type Item = Result<Command<'a>, BadRequest>;
 

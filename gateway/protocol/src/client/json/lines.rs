@@ -11,6 +11,11 @@ impl<'a> Lines<'a> {
     pub(super) fn new(message: &'a [u8]) -> Option<Self> {
         std::str::from_utf8(message).ok().map(Self)
     }
+
+    /// What has not been read, without surrounding white space.
+    pub(super) const fn rest(&self) -> &'a [u8] {
+        self.0.as_bytes().trim_ascii()
+    }
 }
 
 impl<'a> Iterator for Lines<'a> {

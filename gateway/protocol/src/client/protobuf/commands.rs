@@ -23,6 +23,11 @@ impl<'a> Commands<'a> {
     pub(in crate::client) const fn new(message: &'a [u8]) -> Self {
         Self { messages: Some(Delimited::new(message)), any: false }
     }
+
+    /// What has not been read.
+    pub(in crate::client) fn rest(&self) -> &'a [u8] {
+        self.messages.as_ref().map_or(&[], Delimited::rest)
+    }
 }
 
 impl<'a> Iterator for Commands<'a> {

@@ -347,3 +347,20 @@ fn a_session_too_many_is_closed_and_one_that_was_replaced_too() {
     assert_eq!(world.heard(index), ["close 3504"]);
     assert!(!world.asked().iter().any(|text| text.starts_with("Depart")), "the relay knows");
 }
+
+#[test]
+fn a_word_on_one_token_is_never_taken_for_another() {
+    let mut world = World::new();
+    let (index, _) = world.connect("", user(&[]));
+    world.heard(index);
+    let subscribe = format!(r#"{{"id":3,"subscribe":{{"channel":"chat:1","token":"{TOKEN}"}}}}"#);
+    let refresh = format!(r#"{{"id":4,"refresh":{{"token":"{TOKEN}"}}}}"#);
+    world.say(index, &format!("{subscribe}\n{refresh}"));
+    let request = request_of(&world.asked()[0]);
+    // Meanwhile the namespace has gone, so the command that is run again ends before its token is looked at.
+    world.change(|settings| settings.namespaces.clear());
+    world.hear(&ToShard::Verified { request, claims: user(&["chat:1"]) });
+    assert!(world.heard(index)[0].contains(r#""id":3,"error":{"code":102"#));
+    let asked = world.asked();
+    assert!(asked[0].starts_with("Verify") && asked[0].contains("kind: Connection"), "{asked:?}");
+}
