@@ -93,6 +93,13 @@ enum Asked {
     Refresh,
 }
 
+/// What a call of `publish` answers.
+#[derive(serde::Deserialize)]
+struct Placed<'a> {
+    offset: u64,
+    epoch: &'a str,
+}
+
 /// See the module.
 pub(super) struct Client {
     /// Its number.
@@ -489,6 +496,11 @@ impl Client {
                 around.ledger.acknowledge(serial);
                 Ok(())
             }
+            (Asked::Publish(serial), Answer::Rpc { data }) => {
+                let place: Placed<'_> = serde_json::from_slice(data).map_err(|error| error.to_string())?;
+                around.ledger.acknowledge(serial);
+                around.ledger.placed(serial, place.epoch, place.offset)
+            }
             (Asked::History(channel), Answer::History(page)) => {
                 let mut last = None;
                 for message in &page.publications {
@@ -689,6 +701,17 @@ impl Client {
         let raw = self.encoding == Encoding::Protobuf && self.random.chance(500);
         let (serial, data) = around.ledger.say(channel, self.number, &self.session, now, padding, raw);
         around.trace.note("publishes", self.number as u64, serial);
+        if !raw && self.random.chance(200) {
+            // By a call, and perhaps again as if no answer had come: it is made once.
+            let text = String::from_utf8_lossy(&data);
+            let call = format!(r#"{{"channel":"{name}","data":{text},"idempotency_key":"{serial}"}}"#);
+            for _ in 0..self.random.between(1, 3) {
+                around.ledger.repeat(serial);
+                let rpc = Rpc { method: "publish".into(), data: call.as_bytes() };
+                self.ask(Asked::Publish(serial), Request::Rpc(rpc));
+            }
+            return;
+        }
         let publish = Publish { channel: name.into(), data: &data };
         self.ask(Asked::Publish(serial), Request::Publish(publish));
     }

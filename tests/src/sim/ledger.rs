@@ -20,6 +20,8 @@ pub(super) struct Said {
     padding: usize,
     /// The payload is not JSON.
     raw: bool,
+    /// It was said more than once, with one key.
+    repeated: bool,
     /// The publisher has been told that it is stored and on its way.
     pub(super) acknowledged: bool,
     /// Where some client saw it.
@@ -54,6 +56,7 @@ impl Ledger {
             at,
             padding,
             raw,
+            repeated: false,
             acknowledged: false,
             place: None,
         });
@@ -88,7 +91,7 @@ impl Ledger {
         let serial = text.trim_start_matches(['"', RAW]).split(':').next();
         let serial = serial.and_then(|number| number.parse().ok());
         let serial: u64 = serial.ok_or_else(|| format!("nobody said {text:.60}"))?;
-        let said = self.said.get_mut(serial as usize).ok_or_else(|| format!("nobody said {text:.60}"))?;
+        let said = self.said.get(serial as usize).ok_or_else(|| format!("nobody said {text:.60}"))?;
         if *data != payload(serial, said.padding, said.raw) {
             return Err(format!("publication {serial} was said in other words than {text:.60}"));
         }
@@ -99,23 +102,36 @@ impl Ledger {
         if from != Some(&said.session) {
             return Err(format!("publication {serial} was said by {}, not {from:?}", said.session));
         }
-        if message.offset > 0 && !epoch.is_empty() {
-            let place = (epoch.to_owned(), message.offset);
-            match &said.place {
-                Some(known) if *known != place => {
-                    return Err(format!("publication {serial} is at {known:?} and at {place:?}"));
-                }
-                Some(_) => {}
-                None => {
-                    let other = self.places.insert((channel, place.0.clone(), place.1), serial);
-                    if let Some(other) = other {
-                        return Err(format!("publications {other} and {serial} are both at {place:?}"));
-                    }
-                    said.place = Some(place);
-                }
-            }
-        }
+        self.placed(serial, epoch, message.offset)?;
         Ok(serial)
+    }
+
+    /// Somebody learned where a publication is: it is there for everybody, and nowhere else. (A stream that began anew, with a relay
+    /// that has forgotten its keys, may have it once more.)
+    pub(super) fn placed(&mut self, serial: u64, epoch: &str, offset: u64) -> Result<(), String> {
+        if offset == 0 || epoch.is_empty() {
+            return Ok(());
+        }
+        let place = (epoch.to_owned(), offset);
+        let said = &mut self.said[serial as usize];
+        match &said.place {
+            Some(known) if *known == place => return Ok(()),
+            Some(known) if !said.repeated || known.0 == place.0 => {
+                return Err(format!("publication {serial} is at {known:?} and at {place:?}"));
+            }
+            Some(_) | None => {}
+        }
+        let other = self.places.insert((said.channel, place.0.clone(), place.1), serial);
+        if let Some(other) = other.filter(|other| *other != serial) {
+            return Err(format!("publications {other} and {serial} are both at {place:?}"));
+        }
+        said.place = Some(place);
+        Ok(())
+    }
+
+    /// The publisher says it again, with the same key.
+    pub(super) fn repeat(&mut self, serial: u64) {
+        self.said[serial as usize].repeated = true;
     }
 }
 
