@@ -2,7 +2,11 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use protocol::upgrade::{self, Origin};
+use protocol::{
+    http::{Endpoint, Transports},
+    limits::HTTP_BODY_BYTES_MAX,
+    upgrade::{self, Origin},
+};
 use wire::config::{ConfigError, Loaded, Problem};
 
 use crate::limits::{LISTENERS_MAX, SHARDS_MAX};
@@ -25,6 +29,16 @@ wire::config_table! {
         tls: Tls = Tls::default(),
         /// The HTTP upgrade.
         websocket: WebSocket = WebSocket::default(),
+        /// Streamed responses, for networks that break WebSocket.
+        http_stream: HttpStream = HttpStream::default(),
+        /// Server-sent events, for the same.
+        sse: Sse = Sse::default(),
+        /// Commands of sessions over either.
+        emulation: Emulation = Emulation::default(),
+        /// Long polling, for networks that hold responses back.
+        poll: Poll = Poll::default(),
+        /// WebSockets that only listen.
+        uni_websocket: UniWebSocket = UniWebSocket::default(),
         /// What happens on SIGTERM.
         drain: Drain = Drain::default(),
         /// What the program gives up once it runs.
@@ -118,6 +132,69 @@ wire::config_table! {
 }
 
 wire::config_table! {
+    /// Streamed responses: a POST whose body begins a session, and whose response is what the session is told.
+    pub struct HttpStream {
+        /// Serve them.
+        enabled: bool = false,
+        /// The path.
+        handler_prefix: String = "/connection/http_stream".to_owned(),
+        /// Largest body, in bytes.
+        max_request_body_size: u32 = 65_536,
+    }
+}
+
+wire::config_table! {
+    /// Server-sent events (EventSource): the same with the first commands in the query parameter cf_connect. JSON only.
+    pub struct Sse {
+        /// Serve them.
+        enabled: bool = false,
+        /// The path.
+        handler_prefix: String = "/connection/sse".to_owned(),
+        /// Largest body where a POST begins the session, in bytes.
+        max_request_body_size: u32 = 65_536,
+    }
+}
+
+wire::config_table! {
+    /// Commands of http_stream and sse sessions: POST {session, node, data}. Served where one of those is.
+    pub struct Emulation {
+        /// The path.
+        handler_prefix: String = "/emulation".to_owned(),
+        /// Largest body, in bytes.
+        max_request_body_size: u32 = 65_536,
+        /// How long a connection may be between two requests.
+        keep_alive: Duration = Duration::from_secs(60),
+    }
+}
+
+wire::config_table! {
+    /// Long polling: a POST as for http_stream, whose response ends with the first news. The session is as long as the response;
+    /// the next one recovers from the position the client has.
+    pub struct Poll {
+        /// Serve it.
+        enabled: bool = false,
+        /// The path.
+        handler_prefix: String = "/connection/poll".to_owned(),
+        /// Largest body, in bytes.
+        max_request_body_size: u32 = 65_536,
+        /// The longest a response waits for news.
+        timeout: Duration = Duration::from_secs(25),
+    }
+}
+
+wire::config_table! {
+    /// WebSockets that only listen: the first message is the connect request (or the query parameter cf_connect), then pushes come. JSON only.
+    pub struct UniWebSocket {
+        /// Serve them.
+        enabled: bool = false,
+        /// The path.
+        handler_prefix: String = "/connection/uni_websocket".to_owned(),
+        /// Say why a connection ends by the close frame alone.
+        disable_disconnect_push: bool = false,
+    }
+}
+
+wire::config_table! {
     /// What happens on SIGTERM.
     pub struct Drain {
         /// Connections are closed (3001, clients reconnect elsewhere) evenly over this time.
@@ -153,6 +230,30 @@ pub fn load(
 /// The allowed origins of a checked configuration.
 pub fn origins(config: &Config) -> Vec<Origin> {
     config.websocket.allowed_origins.iter().filter_map(|text| Origin::parse(text).ok()).collect()
+}
+
+/// What is served beside WebSocket.
+pub fn transports(config: &Config) -> Transports {
+    let endpoint = |on: bool, path: &String, bytes: u32| {
+        on.then(|| Endpoint { path: path.clone(), body_bytes_max: bytes as usize })
+    };
+    let ms = |duration: Duration| u32::try_from(duration.as_millis()).unwrap_or(u32::MAX);
+    let Config { http_stream, sse, emulation, poll, uni_websocket, .. } = config;
+    let emulated = http_stream.enabled || sse.enabled;
+    Transports {
+        http_stream: endpoint(
+            http_stream.enabled,
+            &http_stream.handler_prefix,
+            http_stream.max_request_body_size,
+        ),
+        sse: endpoint(sse.enabled, &sse.handler_prefix, sse.max_request_body_size),
+        poll: endpoint(poll.enabled, &poll.handler_prefix, poll.max_request_body_size),
+        emulation: endpoint(emulated, &emulation.handler_prefix, emulation.max_request_body_size),
+        uni_websocket: uni_websocket.enabled.then(|| uni_websocket.handler_prefix.clone()),
+        without_disconnect_push: uni_websocket.disable_disconnect_push,
+        poll_timeout_ms: ms(poll.timeout),
+        keep_alive_ms: ms(emulation.keep_alive),
+    }
 }
 
 fn check(loaded: &Loaded<Config>) -> Vec<Problem> {
@@ -200,8 +301,41 @@ fn check(loaded: &Loaded<Config>) -> Vec<Problem> {
     if config.sandbox.group.is_some() && config.sandbox.user.is_none() {
         problem("sandbox.group", "needs sandbox.user");
     }
-    if !config.websocket.handler_prefix.starts_with('/') {
-        problem("websocket.handler_prefix", "must begin with /");
+    let paths = [
+        ("websocket", &config.websocket.handler_prefix),
+        ("http_stream", &config.http_stream.handler_prefix),
+        ("sse", &config.sse.handler_prefix),
+        ("emulation", &config.emulation.handler_prefix),
+        ("poll", &config.poll.handler_prefix),
+        ("uni_websocket", &config.uni_websocket.handler_prefix),
+    ];
+    for (index, (table, path)) in paths.into_iter().enumerate() {
+        if !path.starts_with('/') {
+            problem(&format!("{table}.handler_prefix"), "must begin with /");
+        }
+        if paths[..index].iter().any(|(_, other)| *other == path) {
+            problem(&format!("{table}.handler_prefix"), &format!("{path} is another endpoint's already"));
+        }
+    }
+    for (table, bytes) in [
+        ("http_stream", config.http_stream.max_request_body_size),
+        ("sse", config.sse.max_request_body_size),
+        ("emulation", config.emulation.max_request_body_size),
+        ("poll", config.poll.max_request_body_size),
+    ] {
+        if !(1024..=HTTP_BODY_BYTES_MAX as u32).contains(&bytes) {
+            problem(
+                &format!("{table}.max_request_body_size"),
+                &format!("found {bytes}, allowed are 1024 to {HTTP_BODY_BYTES_MAX}"),
+            );
+        }
+    }
+    for (path, duration) in
+        [("poll.timeout", config.poll.timeout), ("emulation.keep_alive", config.emulation.keep_alive)]
+    {
+        if duration < Duration::from_secs(1) || duration > Duration::from_secs(600) {
+            problem(path, &format!("found {duration:?}, allowed are 1s to 10m"));
+        }
     }
     for (index, text) in config.websocket.allowed_origins.iter().enumerate() {
         if let Err(error) = Origin::parse(text) {

@@ -111,8 +111,12 @@ impl<S: Sys, O: Outside> Reactor<S, O> {
             sys.watch(handle, index as u64)?;
             listeners.push(Listener { handle, ready: true });
         }
+        let mut secret = [0; 32];
+        sys.fill_random(&mut secret);
+        let mut shard = Shard::new(setup.options, setup.policy, seed);
+        shard.identify(setup.gateway, setup.shard, &secret);
         Ok(Self {
-            shard: Shard::new(setup.options, setup.policy, seed),
+            shard,
             link: Link::new(setup.link.clone(), setup.gateway, setup.shard, LINK),
             flights: Flights::new(setup.link, setup.gateway, setup.shard, FLIGHTS),
             listeners,

@@ -27,6 +27,8 @@ pub(crate) struct Outbound {
     /// The shell has been told that there is something, and has not yet found nothing.
     announced: bool,
     overflowed: bool,
+    /// Gateway and shard at the other end.
+    pub(crate) address: Option<(u64, u16)>,
     /// Somebody was entered through this link.
     pub(crate) entered: bool,
     pub(crate) gaps: Gaps,
@@ -51,6 +53,7 @@ impl Outbound {
             taken: 0,
             announced: false,
             overflowed: false,
+            address: None,
             entered: false,
             gaps: Gaps::default(),
         }

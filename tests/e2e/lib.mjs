@@ -10,9 +10,12 @@ const load = createRequire(join(process.env.HEADLAND_CLIENTS, "node", "from-here
 export const { Centrifuge, UnauthorizedError } = load("centrifuge");
 const { Centrifuge: ProtobufCentrifuge } = load("centrifuge/build/protobuf");
 export const WebSocket = load("ws");
+const { EventSource } = load("eventsource");
 export { assert };
 
 export const URL = process.env.HEADLAND_URL;
+/** How the SDK is told to connect: by the URL's path. */
+export const transport = URL.split("/").pop();
 const WITHIN_MS = 15_000;
 /** `node FILE SCENARIO protobuf`: clients use the SDK's Protobuf build. Scenarios still speak of values. */
 const PROTOBUF = process.argv[3] === "protobuf";
@@ -78,9 +81,37 @@ class Wire extends WebSocket {
   }
 }
 
+let wires = new AbortController();
+
+/** Node's fetch, whose connections a test can cut. */
+const wire = (url, options = {}) =>
+  fetch(url, { ...options, signal: AbortSignal.any([wires.signal, options.signal].filter(Boolean)) });
+
+class Source extends EventSource {
+  constructor(url, options) {
+    super(url, { ...options, fetch: wire });
+  }
+}
+
 /** Cuts every connection of this process without a word, as a lost network does. */
 export function cut() {
   for (const socket of sockets) socket.terminate();
+  // Not an AbortError: nobody here has hung up.
+  wires.abort(new TypeError("the wire was cut"));
+  wires = new AbortController();
+}
+
+/** Where the SDK connects, and with what. */
+function ways() {
+  if (transport === "websocket") return [URL, { websocket: Wire }];
+  const emulationEndpoint = URL.replace(/connection\/.*/, "emulation");
+  // The SDK does not look at the answers to its commands; here none may be a refusal, unless the session has just ended.
+  const asking = async (url, options) => {
+    const answer = await wire(url, options).catch(() => new Response());
+    if (url === emulationEndpoint) assert.ok([200, 204, 404].includes(answer.status), `status ${answer.status}`);
+    return answer;
+  };
+  return [[{ transport, endpoint: URL }], { emulationEndpoint, fetch: asking, eventsource: Source }];
 }
 
 // A subscription's call goes through its client's: what is bytes already stays.
@@ -112,8 +143,9 @@ function values(of) {
 
 /** An SDK client of a user; stopped when the scenario ends. With `protobuf`, of that build, and payloads are bytes. */
 export function client(user, { protobuf = PROTOBUF, ...options } = {}) {
-  const made = new (protobuf ? ProtobufCentrifuge : Centrifuge)(URL, {
-    websocket: Wire,
+  const [where, how] = ways();
+  const made = new (protobuf ? ProtobufCentrifuge : Centrifuge)(where, {
+    ...how,
     token: user === null ? undefined : token({ sub: user, info: { name: user } }),
     minReconnectDelay: 50,
     maxReconnectDelay: 500,

@@ -1,5 +1,5 @@
 // The unmodified npm SDK against a real edge, one scenario per run: `node sdk.mjs SCENARIO`.
-import { UnauthorizedError, assert, client, collect, connected, cut, event, hear, run, say, seconds, subscribed, token } from "./lib.mjs";
+import { UnauthorizedError, assert, client, collect, connected, cut, event, hear, run, say, seconds, subscribed, token, transport as way } from "./lib.mjs";
 
 const data = ({ data }) => data;
 
@@ -10,7 +10,7 @@ await run({
     tab.connect();
     const { client: id, transport } = await context;
     assert.match(id, /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/);
-    assert.equal(transport, "websocket");
+    assert.equal(transport, way);
     const left = event(tab, "disconnected");
     tab.disconnect();
     assert.equal((await left).code, 0);

@@ -7,9 +7,11 @@ use wire::ClientId;
 use crate::{
     admission::Source,
     client::encoding::Encoding,
+    framing::Framing,
     opening::Opening,
     outbox::Outbox,
     places::Places,
+    shard::Exchange,
     time::Tick,
     tls::{Handshake, Traffic},
     ws::Reader,
@@ -32,6 +34,8 @@ pub enum Phase {
     Unusable,
     /// A close frame (or a last HTTP answer) has been queued.
     Closing,
+    /// Has had an HTTP request and may have more; one may be waiting for its answer.
+    Http,
 }
 
 /// A connection's record. Plain data but for the boxes, so that it can be handed to another process.
@@ -64,6 +68,8 @@ pub struct Connection {
     pub(crate) phase: Phase,
     /// One encoding for the whole session.
     pub(crate) encoding: Encoding,
+    /// How messages stand on the wire.
+    pub(crate) framing: Framing,
     /// See [`Flags`].
     pub(crate) flags: Flags,
 }
@@ -94,6 +100,8 @@ pub struct Hot {
     pub(crate) sent: usize,
     /// The handshake, unless it is out in a job.
     pub(crate) handshake: Option<Box<Handshake>>,
+    /// The HTTP request under way.
+    pub(crate) exchange: Option<Box<Exchange>>,
     /// The backlog has been above the soft bound since then.
     pub(crate) slow_since: Option<Tick>,
     /// Bytes of this part in the shard's account.
@@ -149,7 +157,20 @@ impl Connection {
     /// The hot part, made if need be from a pooled one.
     #[expect(clippy::vec_box, reason = "the boxes themselves are what the pool keeps")]
     pub(crate) fn hot(&mut self, pool: &mut Vec<Box<Hot>>) -> &mut Hot {
-        self.hot.get_or_insert_with(|| pool.pop().unwrap_or_default())
+        let framing = self.framing;
+        self.hot.get_or_insert_with(|| {
+            let mut hot = pool.pop().unwrap_or_default();
+            hot.outbox.set_framing(framing);
+            hot
+        })
+    }
+
+    /// From now on messages stand on the wire like this. After [`Outbox::end_batch`] only.
+    pub(crate) fn set_framing(&mut self, framing: Framing) {
+        self.framing = framing;
+        if let Some(hot) = &mut self.hot {
+            hot.outbox.set_framing(framing);
+        }
     }
 
     /// Still before the end of the upgrade: counts as handshaking at the door.
@@ -184,6 +205,7 @@ impl Hot {
             && self.sealed.len() == self.sent
             && self.handshake.is_none()
             && self.opening.is_none()
+            && self.exchange.is_none()
     }
 
     /// Ready for another connection: nothing of this one is left. Buffers go, as most uses (a publication, a ping) need none.
@@ -198,6 +220,7 @@ impl Hot {
         self.outbox.clear();
         self.sent = 0;
         self.handshake = None;
+        self.exchange = None;
         self.slow_since = None;
         self.counted = 0;
     }

@@ -9,6 +9,8 @@ pub mod client;
 pub mod connection;
 pub mod delta;
 pub mod filter;
+pub mod framing;
+pub mod http;
 pub mod hub;
 pub mod limits;
 pub mod opening;

@@ -18,6 +18,8 @@ pub const HANDSHAKE_INPUT_BYTES_MAX: usize = 20 * 1024;
 pub const UNKNOWN_KEY_MS: u64 = 1_000;
 /// An HTTP request head.
 pub const HEAD_BYTES_MAX: usize = 8 * 1024;
+/// Largest body that may be configured for an HTTP request; it has to fit one frame of the link.
+pub const HTTP_BODY_BYTES_MAX: usize = 1024 * 1024;
 /// One TLS record's plaintext (RFC 8446 §5.1), and so the most that one send carries.
 pub const RECORD_BYTES_MAX: usize = 16 * 1024;
 /// How long a connection that has said goodbye may take to go.

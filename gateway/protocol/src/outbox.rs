@@ -6,7 +6,7 @@ use std::{collections::VecDeque, rc::Rc};
 
 use crate::{
     client::{encoding::Encoding, limits::MESSAGES_IN_FRAME_MAX},
-    ws,
+    framing::Framing,
 };
 
 /// A piece of what is owed.
@@ -37,12 +37,23 @@ pub struct Outbox {
     /// Messages that will share a frame, with separators, and how many.
     batch: Vec<u8>,
     batched: usize,
+    framing: Framing,
+    /// Messages queued since the framing was set; wraps.
+    messages: u32,
 }
 
 impl Outbox {
+    /// Messages queued from now on are framed like this.
+    pub fn set_framing(&mut self, framing: Framing) {
+        debug_assert_eq!(self.batched, 0, "queued messages have their framing");
+        self.framing = framing;
+        self.messages = 0;
+    }
+
     /// Queues a shared frame.
     pub fn push_shared(&mut self, encoding: Encoding, frame: &Rc<[u8]>) {
         self.end_batch(encoding);
+        self.messages = self.messages.wrapping_add(1);
         self.bytes += frame.len();
         self.chunks.push_back(Chunk::Shared(Rc::clone(frame)));
         self.check();
@@ -74,6 +85,7 @@ impl Outbox {
         }
         write(&mut self.batch);
         self.batched += 1;
+        self.messages = self.messages.wrapping_add(1);
         self.bytes += self.batch.len() - before;
     }
 
@@ -85,9 +97,16 @@ impl Outbox {
         let batch = std::mem::take(&mut self.batch);
         self.batched = 0;
         self.bytes -= batch.len();
-        self.push_with(|out| ws::frame(encoding.frame_opcode(), &batch, out));
+        let framing = self.framing;
+        self.push_with(|out| framing.frame(encoding, &batch, out));
         self.batch = batch;
         self.batch.clear();
+    }
+
+    /// Everything owed, given away; what is queued from now on is framed in the same way.
+    pub fn begin_anew(&mut self) -> Self {
+        let next = Self { framing: self.framing, ..Self::default() };
+        std::mem::replace(self, next)
     }
 
     /// Queues all that `other` owes behind what is owed here. Nothing of it may have been taken.
@@ -96,6 +115,7 @@ impl Outbox {
         other.end_batch(encoding);
         self.end_batch(encoding);
         self.bytes += other.bytes;
+        self.messages = self.messages.wrapping_add(other.messages);
         self.chunks.append(&mut other.chunks);
         self.check();
     }
@@ -140,6 +160,11 @@ impl Outbox {
         self.batched = 0;
     }
 
+    /// Messages queued since the framing was set; wraps.
+    pub const fn messages(&self) -> u32 {
+        self.messages
+    }
+
     /// Bytes owed. Shared frames count in full for each receiver.
     pub const fn bytes(&self) -> usize {
         self.bytes
@@ -163,6 +188,7 @@ impl Outbox {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ws;
 
     #[test]
     fn bytes_come_out_in_order_whatever_the_portions() {

@@ -55,6 +55,8 @@ pub enum Question {
     Presence,
     /// How many are there.
     PresenceStats,
+    /// Has another shard taken the commands of this HTTP request?
+    Emulate,
 }
 
 /// What a subscribing client asked for and its namespace grants.

@@ -213,7 +213,10 @@ impl Relay {
             waker: Arc::clone(&waker),
         };
         self.lock_links().insert(link, known);
-        self.broker().link_opened(link);
+        let mut broker = self.broker();
+        broker.link_opened(link);
+        broker.link_named(link, greeting.gateway, greeting.shard);
+        drop(broker);
         (link, waker)
     }
 

@@ -5,6 +5,7 @@
 
 mod answer;
 mod deliver;
+mod emulate;
 mod enter;
 mod sweep;
 mod users;
@@ -85,6 +86,13 @@ impl Broker {
         self.check();
     }
 
+    /// Which shard of which gateway process is at the other end. Without it nobody reaches that shard's sessions from elsewhere.
+    pub fn link_named(&mut self, link: LinkId, gateway: u64, shard: u16) {
+        if let Some(outbound) = self.links.get_mut(&link) {
+            outbound.address = Some((gateway, shard));
+        }
+    }
+
     /// A shard's connection is gone, whoever closed it. Its members stay present for the grace period.
     pub fn link_closed(&mut self, now: Duration, link: LinkId) {
         self.users.forget(link);
@@ -129,6 +137,10 @@ impl Broker {
             ToRelay::Arrive { request, session, user } => self.arrive(link, request, session, user),
             ToRelay::Depart { session } => self.users.depart((link, session)),
             ToRelay::UnknownKey { .. } | ToRelay::Stats(_) => {}
+            ToRelay::Emulate { request, gateway, shard, session, data } => {
+                self.emulate(link, request, (gateway, shard), session, data);
+            }
+            ToRelay::Emulated { asker, request, found } => self.emulated(LinkId(asker), request, found),
         }
         self.check();
     }

@@ -1,3 +1,4 @@
+mod emulate;
 mod model;
 mod world;
 

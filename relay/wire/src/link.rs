@@ -13,6 +13,9 @@ use crate::{
     token::{Claims, Kind},
 };
 
+/// What names a session to its shard: where it is, and 128 bits that only it and its client know.
+pub const SESSION_BYTES: usize = 24;
+
 /// A place in a channel's stream.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Position<'a> {
@@ -184,6 +187,30 @@ pub enum ToRelay<'a> {
     },
     /// The shard's counters, about once a second. No answer.
     Stats(Box<ShardStats>),
+    /// Commands for another shard's session that came by a request of their own. Answer: `Emulated` once that shard has taken them,
+    /// or `Failed` when it is not connected or too far behind.
+    Emulate {
+        /// Echoed in the answer.
+        request: u32,
+        /// Number of that shard's gateway process.
+        gateway: u64,
+        /// That shard.
+        shard: u16,
+        /// Which session, by a secret of that shard.
+        session: [u8; SESSION_BYTES],
+        /// The commands.
+        #[serde(borrow, with = "serde_bytes")]
+        data: &'a [u8],
+    },
+    /// Answer to [`ToShard::Emulate`].
+    Emulated {
+        /// Of that message.
+        asker: u32,
+        /// Of that message.
+        request: u32,
+        /// The session is there and has taken the commands.
+        found: bool,
+    },
 }
 
 /// What the relay says to a shard.
@@ -299,6 +326,25 @@ pub enum ToShard<'a> {
         /// Who.
         #[serde(borrow)]
         info: ClientInfo<'a>,
+    },
+    /// Commands for a session of this shard that came to another one. Answer: [`ToRelay::Emulated`].
+    Emulate {
+        /// Echoed in the answer: who asked.
+        asker: u32,
+        /// Echoed in the answer: its question.
+        request: u32,
+        /// Which session.
+        session: [u8; SESSION_BYTES],
+        /// The commands.
+        #[serde(borrow, with = "serde_bytes")]
+        data: &'a [u8],
+    },
+    /// Answer to [`ToRelay::Emulate`].
+    Emulated {
+        /// Of the question.
+        request: u32,
+        /// The session is there and has taken the commands.
+        found: bool,
     },
     /// Publications of this channel were lost for this shard and history cannot give them back: subscribers must be told.
     Insufficient {

@@ -11,7 +11,7 @@ pub const TURN_BUCKETS_US: [u64; 12] =
 pub struct ShardStats {
     /// Connections now in their TLS handshake.
     pub handshaking: u64,
-    /// Connections now waiting for the HTTP upgrade.
+    /// Connections now waiting for the HTTP upgrade, or between two other HTTP requests.
     pub upgrading: u64,
     /// Upgraded connections that have not yet connected (client protocol).
     pub connecting: u64,

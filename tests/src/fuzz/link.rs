@@ -69,6 +69,8 @@ pub(super) fn seeds() -> Vec<Vec<u8>> {
         ToRelay::Presence { request: 5, channel },
         ToRelay::PresenceStats { request: 6, channel },
         ToRelay::Stats(Box::default()),
+        ToRelay::Emulate { request: 8, gateway: 1, shard: 2, session: [3; 24], data: b"{}" },
+        ToRelay::Emulated { asker: 1, request: 8, found: true },
     ];
     let epoch = "xAbCdEfG";
     let publications = vec![publication; 2];
@@ -91,6 +93,8 @@ pub(super) fn seeds() -> Vec<Vec<u8>> {
         ToShard::Join { channel, info },
         ToShard::Leave { channel, info },
         ToShard::Insufficient { channel },
+        ToShard::Emulate { asker: 1, request: 8, session: [3; 24], data: b"{}" },
+        ToShard::Emulated { request: 8, found: true },
     ];
     let mut seeds = Vec::new();
     seeds.extend(asked.iter().map(framed));

@@ -9,6 +9,7 @@ mod mutate;
 mod protobuf;
 mod tls;
 mod token;
+mod transports;
 mod upgrade;
 mod websocket;
 
@@ -34,6 +35,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "received", run: command::received, seeds: command::received_seeds },
     Target { name: "protobuf", run: protobuf::run, seeds: protobuf::seeds },
     Target { name: "token", run: token::run, seeds: token::seeds },
+    Target { name: "transports", run: transports::run, seeds: transports::seeds },
     Target { name: "link", run: link::run, seeds: link::seeds },
 ];
 

@@ -84,6 +84,8 @@ fn server_seeds() -> Vec<Vec<u8>> {
         subs: &[("news", subscribed)],
         ping_s: 25,
         pong: true,
+        session: "s",
+        node: "n",
     };
     let replies = [
         Reply::Error(code::TOO_MANY_REQUESTS),

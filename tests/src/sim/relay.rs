@@ -232,6 +232,7 @@ impl Relay {
             link.out.extend_from_slice(&Welcome { version: VERSION }.encode());
             if greeting.purpose == Purpose::Shard {
                 self.broker.link_opened(link.id);
+                self.broker.link_named(link.id, greeting.gateway, greeting.shard);
             }
             at = GREETING_BYTES;
         }
@@ -322,5 +323,7 @@ const fn kind(message: &ToRelay<'_>) -> u64 {
         ToRelay::UnknownKey { .. } => 10,
         ToRelay::Arrive { .. } => 11,
         ToRelay::Depart { .. } => 12,
+        ToRelay::Emulate { .. } => 13,
+        ToRelay::Emulated { .. } => 14,
     }
 }

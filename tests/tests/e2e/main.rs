@@ -15,4 +15,5 @@ mod session;
 mod slow;
 mod tls;
 mod tokens;
+mod transports;
 mod up;

@@ -87,6 +87,10 @@ pub struct Connected<'a> {
     pub ping_s: u32,
     /// Whether pings must be answered.
     pub pong: bool,
+    /// What commands that come by requests of their own name the session by; empty when commands come on the connection.
+    pub session: &'a str,
+    /// Where such commands are brought to; empty when `session` is.
+    pub node: &'a str,
 }
 
 /// A subscription begins.
@@ -145,4 +149,11 @@ pub enum Push<'a> {
     },
     /// The connection's expiry changed; its channel is empty.
     Refresh(Expiry),
+    /// The connection ends, where no close frame can say so; its channel is empty.
+    Disconnect {
+        /// As a WebSocket close code.
+        code: u16,
+        /// The text clients may show.
+        reason: &'a str,
+    },
 }

@@ -15,10 +15,12 @@ use slab::Slab;
 
 use crate::client::encoding::Encoding;
 
+mod frames;
 mod special;
 #[cfg(test)]
 mod tests;
 
+pub use frames::Frames;
 pub use special::{Form, Manner, Needs, Special, Variants};
 
 /// A subscription as its connection keeps it.
@@ -67,10 +69,6 @@ pub enum Event {
     /// Publications were lost: the subscription must end.
     Insufficient,
 }
-
-/// One message, encoded once for each encoding that [`Channel::encodings`] names.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Frames(pub [Option<Rc<[u8]>>; Encoding::ALL.len()]);
 
 /// A subscriber whose index in a channel's list has changed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -144,17 +142,6 @@ impl Place {
     /// Is subscribed, not only asking.
     pub const fn is_active(self) -> bool {
         self.position & Self::WAITING == 0
-    }
-}
-
-impl Frames {
-    /// The message in one encoding.
-    pub fn get(&self, encoding: Encoding) -> Option<&Rc<[u8]>> {
-        self.0[encoding.index()].as_ref()
-    }
-
-    fn bytes(&self) -> usize {
-        self.0.iter().flatten().map(|frame| frame.len()).sum()
     }
 }
 

@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use proptest::prelude::*;
 
 use super::*;
+use crate::framing::Framing;
 
 fn frames(channel: &Channel, number: u32) -> Frames {
     let mut frames = Frames::default();
@@ -17,7 +18,7 @@ fn frames(channel: &Channel, number: u32) -> Frames {
 
 /// What the connection is handed.
 fn number(connection: u32, frames: &Frames) -> u32 {
-    u32::from_le_bytes(frames.get(reads(connection)).unwrap()[..].try_into().unwrap())
+    u32::from_le_bytes(frames.get(reads(connection), Framing::WebSocket).unwrap()[..].try_into().unwrap())
 }
 
 fn reads(connection: u32) -> Encoding {

@@ -62,6 +62,14 @@ impl Shard {
             ToShard::PresenceStats { request, clients, users } => {
                 self.answer(now, *request, &Reply::PresenceStats { clients: *clients, users: *users });
             }
+            ToShard::Emulate { asker, request, session, data } => {
+                self.emulated_from(now, (*asker, *request), session, data);
+            }
+            ToShard::Emulated { request, found } => {
+                if let Some((_, index)) = self.answered(*request) {
+                    self.emulation_answered(now, index, Ok(*found));
+                }
+            }
             ToShard::Failed { request, code: number } => {
                 if let Some(asker) = self.pending.answer(*request) {
                     self.failed(now, *request, asker, code::error(*number));
@@ -178,6 +186,9 @@ impl Shard {
                 self.opening_answered(now, index, (channel, slot), Err(error));
             }
             (Question::Arrival, Some(index)) => self.arrival_answered(now, index, Err(error)),
+            (Question::Emulate, Some(index)) => {
+                self.emulation_answered(now, index, Err(error));
+            }
             (Question::Token, Some(index)) => self.verified(now, index, Err(error)),
             (_, Some(index)) if self.connections[index].phase == Phase::Ready => {
                 self.reply_error(now, index, asker.id, error);

@@ -8,6 +8,7 @@ use wire::{
 use super::Shard;
 use crate::{
     connection::{Flags, Phase},
+    framing::Framing,
     hub::Place,
     limits::CLOSING_MS,
     time::{Now, Tick},
@@ -50,11 +51,24 @@ impl Shard {
             // What a slow reader is owed would only delay the word that it is too slow.
             hot.outbox.abandon();
         }
-        hot.outbox.end_batch(encoding);
-        hot.outbox.push_with(|out| ws::close_frame(Some(code), reason, out));
+        let framing = self.connections[index].framing;
+        if framing.is_websocket() {
+            if framing == Framing::Uni {
+                self.push_disconnect(index, code, reason);
+            }
+            let outbox = &mut self.connections[index].hot(&mut self.pool).outbox;
+            outbox.end_batch(encoding);
+            outbox.push_with(|out| ws::close_frame(Some(code), reason, out));
+        } else {
+            self.end_response(index, code, reason);
+        }
         self.enter(index, Phase::Closing);
         self.resume_closing(index);
         self.due[index] = Tick::after(now, CLOSING_MS);
+        if !framing.is_websocket() {
+            // Nothing of the peer is waited for.
+            self.finish(index);
+        }
         self.mark_dirty(index);
     }
 

@@ -45,7 +45,7 @@ impl Shard {
                 matches!(connection.phase, Phase::Ready | Phase::Connecting),
                 "subscribers are sessions, or about to be"
             );
-            let Some(frame) = frames.get(connection.encoding) else { return };
+            let Some(frame) = frames.get(connection.encoding, connection.framing) else { return };
             let blocked = connection.flags.has(crate::connection::Flags::BLOCKED);
             let encoding = connection.encoding;
             let hot = connection.hot(pool);

@@ -3,6 +3,7 @@
 use super::{Closed, Shard};
 use crate::{
     connection::{Flags, Hot, Phase},
+    framing::Framing,
     limits::{BACKLOG_SOFT_SHARE, HOT_POOL_MAX, RECORD_BYTES_MAX},
     time::{Now, Tick},
 };
@@ -96,9 +97,13 @@ impl Shard {
             self.remove(index, false);
             return;
         }
+        if connection.framing == Framing::Poll && self.go_on_with_poll(now, index) {
+            return;
+        }
+        let connection = &self.connections[index];
         let whole = connection.reader.held_bytes() == 0;
         if whole && connection.hot.as_ref().is_none_or(|hot| hot.is_idle()) {
-            if let Some(hot) = connection.hot.take() {
+            if let Some(hot) = self.connections[index].hot.take() {
                 self.recycle(hot);
             }
             return;

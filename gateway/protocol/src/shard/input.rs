@@ -9,6 +9,8 @@ use wire::code;
 use super::{Job, Shard};
 use crate::{
     connection::{Flags, Phase},
+    framing::Framing,
+    http,
     limits::{HANDSHAKE_INPUT_BYTES_MAX, HEAD_BYTES_MAX},
     time::{Now, Tick},
     tls::{Cause, Flight, Opened, Progress},
@@ -269,8 +271,9 @@ impl Shard {
             }
             let rest = &mut input[used..];
             let taken = match connection.phase {
-                Phase::Upgrade => self.request(now, index, rest),
+                Phase::Upgrade | Phase::Http => self.request(now, index, rest),
                 Phase::Handshake => 0,
+                _ if !connection.framing.is_websocket() => self.surplus(now, index, rest),
                 Phase::Fresh | Phase::Connecting | Phase::Ready | Phase::Unusable | Phase::Closing => {
                     self.frame(now, index, rest)
                 }
@@ -284,10 +287,22 @@ impl Shard {
     }
 
     fn request(&mut self, now: Now, index: usize, input: &mut [u8]) -> usize {
+        if input.len() < self.needed(index) {
+            return 0;
+        }
+        if http::service(input, &self.options.rules).is_some() {
+            return self.service(now, index, input);
+        }
         match upgrade::request(input, &self.options.rules) {
-            Ok(Parsed::Incomplete) if input.len() <= HEAD_BYTES_MAX => 0,
+            Ok(Parsed::Incomplete) if input.len() <= HEAD_BYTES_MAX => {
+                if self.connections[index].phase == Phase::Http && !input.is_empty() {
+                    self.expect_request(now, index, input.len() + 1, false);
+                }
+                0
+            }
             Ok(Parsed::Incomplete) => self.refuse_request(index, input.len(), Refusal::HeadTooLarge),
             Ok(Parsed::Complete { consumed, head }) => {
+                let connect = if head.listens { http::connect_of(input) } else { None };
                 let connection = &mut self.connections[index];
                 if let Asked::Known(id) = head.asked {
                     connection.encoding = super::encoding_of(id);
@@ -295,18 +310,26 @@ impl Shard {
                 if head.frame_pings {
                     connection.flags.set(Flags::FRAME_PING);
                 }
-                connection.hot(&mut self.pool).outbox.push_with(|out| upgrade::response(&head, out));
+                if head.listens {
+                    connection.set_framing(Framing::Uni);
+                }
+                let hot = connection.hot(&mut self.pool);
+                hot.exchange = None;
+                hot.outbox.push_with(|out| upgrade::response(&head, out));
                 self.enter(index, Phase::Fresh);
                 self.due[index] =
                     Tick::after(now, u64::from(self.policy.settings.client.stale_close_delay_ms));
                 self.mark_dirty(index);
+                if let Some(connect) = connect {
+                    self.listener_says(now, index, &connect);
+                }
                 consumed
             }
             Err(refusal) => self.refuse_request(index, input.len(), refusal),
         }
     }
 
-    fn refuse_request(&mut self, index: usize, used: usize, refusal: Refusal) -> usize {
+    pub(super) fn refuse_request(&mut self, index: usize, used: usize, refusal: Refusal) -> usize {
         self.stats.shard.upgrade_failures += 1;
         self.connections[index].hot(&mut self.pool).outbox.push_with(|out| refusal.response(out));
         self.begin_closing(index);
@@ -353,6 +376,9 @@ impl Shard {
                 if self.connections[index].flags.has(Flags::FRAME_PING) {
                     self.pong_received(index);
                 }
+            }
+            Item::Text(text) if self.connections[index].framing == Framing::Uni => {
+                self.listener_says(now, index, text.as_bytes());
             }
             Item::Text(text) => {
                 if self.connections[index].encoding.frame_opcode() == Opcode::Text {

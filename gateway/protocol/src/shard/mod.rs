@@ -6,9 +6,12 @@
 
 mod answers;
 mod closing;
+mod emulate;
 mod events;
 mod flush;
+mod http;
 mod input;
+mod listen;
 mod meters;
 mod opening;
 mod restore;
@@ -18,6 +21,8 @@ mod sweep;
 #[cfg(test)]
 mod tests;
 mod tokens;
+
+pub(crate) use http::Exchange;
 
 use std::{collections::VecDeque, net::SocketAddr, rc::Rc, sync::Arc};
 
@@ -33,7 +38,8 @@ use crate::{
     client::{encoding::Encoding, token::Keys},
     connection::{Connection, Flags, Hot, Identity, Phase},
     filter::Filter,
-    hub::Hub,
+    framing::Framing,
+    hub::{Frames, Hub},
     pending::Pending,
     places::Places,
     random::Random,
@@ -126,11 +132,12 @@ pub struct Shard {
     /// Filters of subscriptions that wait for the relay.
     filters: Slab<Box<Filter>>,
     /// The ping frame of each encoding.
-    pings: Vec<Rc<[u8]>>,
+    pings: Frames,
     sweep: sweep::Sweep,
     meters: meters::Meters,
     drain: Option<closing::Drain>,
     random: Random,
+    name: emulate::Name,
     stats: Counters,
 }
 
@@ -148,7 +155,7 @@ struct LinkState {
 #[derive(Default)]
 struct Counters {
     shard: ShardStats,
-    phases: [u64; 7],
+    phases: [u64; 8],
     held: usize,
 }
 
@@ -182,14 +189,12 @@ impl Job {
 impl Shard {
     /// An empty shard. `seed` makes client ids and the phases of pings; in production 16 random bytes.
     pub fn new(options: Options, policy: Arc<Policy>, seed: [u8; 16]) -> Self {
-        let pings = Encoding::ALL
-            .iter()
-            .map(|encoding| {
-                let mut frame = Vec::new();
-                crate::ws::frame(encoding.frame_opcode(), encoding.ping(), &mut frame);
-                Rc::from(frame)
-            })
-            .collect();
+        let mut pings = Frames::default();
+        for encoding in Encoding::ALL {
+            let mut frame = Vec::new();
+            crate::ws::frame(encoding.frame_opcode(), encoding.ping(), &mut frame);
+            pings.0[encoding.index()] = Some(Rc::from(frame));
+        }
         let mut meters = meters::Meters::default();
         meters.set(&policy.settings.admission.commands);
         Self {
@@ -213,6 +218,7 @@ impl Shard {
             sweep: sweep::Sweep::default(),
             drain: None,
             random: Random::new(seed),
+            name: emulate::Name::new(0, 0, &<_>::default()),
             stats: Counters::default(),
             options,
             policy,
@@ -248,6 +254,7 @@ impl Shard {
             asked: 0,
             phase,
             encoding: Encoding::Json,
+            framing: Framing::WebSocket,
             flags: Flags::default(),
         });
         if self.due.len() <= index {
@@ -329,10 +336,11 @@ impl Shard {
 
     /// Counters now; the shell adds what only it knows.
     pub fn stats(&self) -> ShardStats {
-        let [handshaking, upgrading, fresh, connecting, established, unusable, closing] = self.stats.phases;
+        let [handshaking, upgrading, fresh, connecting, established, unusable, closing, http] =
+            self.stats.phases;
         ShardStats {
             handshaking,
-            upgrading,
+            upgrading: upgrading + http,
             connecting: fresh + connecting + unusable,
             established,
             closing,
@@ -387,14 +395,15 @@ impl Shard {
 
 /// The moves a connection may make.
 const fn legal(from: Phase, to: Phase) -> bool {
-    use Phase::{Closing, Connecting, Fresh, Handshake, Ready, Unusable, Upgrade};
+    use Phase::{Closing, Connecting, Fresh, Handshake, Http, Ready, Unusable, Upgrade};
     matches!(
         (from, to),
         (Handshake, Upgrade | Closing)
-            | (Upgrade, Fresh | Closing)
+            | (Upgrade, Fresh | Http | Closing)
+            | (Http, Fresh | Closing)
             | (Fresh, Connecting | Ready | Unusable | Closing)
             | (Connecting, Ready | Unusable | Closing)
-            | (Ready | Unusable, Closing)
+            | (Ready | Unusable, Http | Closing)
     )
 }
 

@@ -22,6 +22,7 @@ use crate::{
         rights::{self, Caller, Grant},
     },
     connection::{Flags, Identity, Phase},
+    framing::Framing,
     opening::{Opening, Slot},
     pending::{Asker, Question, Wish},
     places::{Maker, Terms},
@@ -142,7 +143,7 @@ impl Shard {
         let encoding = connection.encoding;
         let hot = connection.hot(&mut self.pool);
         hot.outbox.end_batch(encoding);
-        let before = std::mem::take(&mut hot.outbox);
+        let before = hot.outbox.begin_anew();
         let waiting = planned.len() + usize::from(counted.is_some());
         hot.opening = Some(Box::new(Opening { id, before, waiting, ..Opening::default() }));
         if let Some(user) = counted
@@ -349,15 +350,19 @@ impl Shard {
         self.enter(index, Phase::Ready);
         let policy = Arc::clone(&self.policy);
         let options = &policy.settings.client;
+        let (session, node) = self.names(index);
         let connection = &self.connections[index];
+        let pinged = options.ping_interval_ms > 0 && connection.framing != Framing::Poll;
         let reply = Reply::Connect(Connected {
             client: connection.client,
             version: &policy.settings.version,
             expiry: remaining(connection.expire_at.into(), now.unix),
             data: &[],
             subs,
-            ping_s: options.ping_interval_ms.div_ceil(1000),
-            pong: options.ping_interval_ms > 0 && options.pong_timeout_ms > 0,
+            ping_s: if pinged { options.ping_interval_ms.div_ceil(1000) } else { 0 },
+            pong: pinged && options.pong_timeout_ms > 0 && connection.framing != Framing::Uni,
+            session: &session,
+            node: &node,
         });
         self.start_pings(now, index);
         self.reply(now, index, id, &reply);

@@ -18,6 +18,7 @@ use crate::{
         rights::{self, Caller, Grant},
     },
     connection::{Flags, Phase},
+    framing::Framing,
     hub::{Manner, Place},
     pending::{Asker, Question, Wish},
     places::{Maker, Terms},
@@ -59,7 +60,9 @@ impl Shard {
             if connection.generation != generation || !connection.is_open() || failed {
                 return;
             }
-            if connection.flags.has(Flags::PAUSED) {
+            // A poll's commands come all at once, so each waits for the answer to the one before.
+            let one_by_one = connection.framing == Framing::Poll && connection.asked > 0;
+            if one_by_one || connection.flags.has(Flags::PAUSED) {
                 let hot = connection.hot(&mut self.pool);
                 if std::mem::take(&mut hot.again) {
                     self.stats.shard.commands -= 1;
@@ -77,6 +80,11 @@ impl Shard {
     pub(super) fn reply(&mut self, now: Now, index: usize, id: u32, reply: &Reply<'_>) {
         if let Reply::Error(error) = reply {
             super::bump(&mut self.stats.shard.errors, error.code);
+        }
+        match self.connections[index].framing {
+            Framing::Uni => return self.tell_listener(now, index, reply),
+            Framing::Poll => self.note_reply(index, reply),
+            Framing::WebSocket | Framing::Stream | Framing::Sse => {}
         }
         let connection = &mut self.connections[index];
         let encoding: Encoding = connection.encoding;

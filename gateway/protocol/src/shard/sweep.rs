@@ -9,6 +9,7 @@ use wire::code;
 use super::Shard;
 use crate::{
     connection::{Flags, Phase},
+    framing::Framing,
     limits::{BACKLOG_SOFT_MS, HELD_BYTES_MAX, HELD_KEPT_EIGHTHS, SWEEP_MS},
     time::{Now, TICK_MS, Tick},
 };
@@ -113,7 +114,10 @@ impl Shard {
     /// The first ping comes at a random point of the interval's second half.
     pub(super) fn start_pings(&mut self, now: Now, index: usize) {
         let interval = u64::from(self.policy.settings.client.ping_interval_ms);
-        self.connections[index].ping = if interval == 0 {
+        self.connections[index].ping = if self.connections[index].framing == Framing::Poll {
+            // No ping: the end of its time.
+            Tick::after(now, u64::from(self.options.rules.transports.poll_timeout_ms))
+        } else if interval == 0 {
             Tick::NEVER
         } else {
             Tick::after(now, interval / 2 + self.random.below(interval.div_ceil(2)))
@@ -137,6 +141,7 @@ impl Shard {
             }
             Phase::Fresh | Phase::Connecting | Phase::Unusable => self.close(now, index, code::STALE),
             Phase::Closing => self.remove(index, true),
+            Phase::Http => self.overdue_exchange(now, index),
             Phase::Ready => self.overdue_session(now, index),
         }
     }
@@ -159,6 +164,8 @@ impl Shard {
             self.close(now, index, code::SLOW);
         } else if let Some(channel) = expired.map(|terms| terms.channel) {
             self.end_subscription(now, index, channel, code::SUBSCRIPTION_EXPIRED);
+        } else if connection.ping <= tick && connection.framing == Framing::Poll {
+            self.end_poll(now, index);
         } else if connection.ping <= tick {
             if connection.flags.has(Flags::PONG_OWED) {
                 self.close(now, index, code::NO_PONG);
@@ -173,7 +180,7 @@ impl Shard {
     fn ping(&mut self, now: Now, index: usize) {
         let sent = self.sweep.tick();
         let connection = &mut self.connections[index];
-        let encoding = connection.encoding;
+        let (encoding, framing) = (connection.encoding, connection.framing);
         connection.flags.set(Flags::PONG_OWED);
         // From when it is sent, not from when it was due: a loop that was held up does not send everybody away.
         connection.ping = sent.shift(i64::from(self.policy.settings.client.pong_timeout_ms));
@@ -182,8 +189,10 @@ impl Shard {
         if native {
             outbox.end_batch(encoding);
             outbox.push_with(|out| crate::ws::frame(crate::ws::Opcode::Ping, &[], out));
-        } else {
-            outbox.push_shared(encoding, &self.pings[encoding.index()]);
+        }
+        // One that only listens shows that it is there by its library's pong, and sees by ours that we are.
+        if let Some(ping) = self.pings.get(encoding, framing).filter(|_| !native || framing == Framing::Uni) {
+            outbox.push_shared(encoding, ping);
         }
         self.check_backlog(now, index);
         if self.connections[index].phase == Phase::Ready {

@@ -8,6 +8,8 @@ use wire::{
     settings::{ClientOptions, Namespace},
 };
 
+mod transports;
+
 use super::*;
 use crate::ws::{Item, Opcode, Role, masked_frame};
 
@@ -54,12 +56,16 @@ fn policy() -> Policy {
 
 impl World {
     fn new() -> Self {
+        Self::with(Rules::default())
+    }
+
+    fn with(rules: Rules) -> Self {
         let options = Options {
             caps: Caps { total: 100, per_source: 0, handshaking: 0, ..Caps::default() },
             handshake_timeout_ms: 10_000,
             upgrade_timeout_ms: 10_000,
             message_bytes_max: 65_536,
-            rules: Rules::default(),
+            rules,
             tls: vec![false],
         };
         let mut shard = Shard::new(options, Arc::new(policy()), [7; 16]);

@@ -3,7 +3,7 @@
 use httparse::Header;
 
 /// The only value of a field that may come once; `Err` when it comes more often.
-pub(super) fn single<'a>(headers: &[Header<'a>], name: &str) -> Result<Option<&'a [u8]>, Repeated> {
+pub(crate) fn single<'a>(headers: &[Header<'a>], name: &str) -> Result<Option<&'a [u8]>, Repeated> {
     let mut values = all(headers, name);
     match (values.next(), values.next()) {
         (value, None) => Ok(value),
@@ -13,15 +13,15 @@ pub(super) fn single<'a>(headers: &[Header<'a>], name: &str) -> Result<Option<&'
 
 /// A field that may come once came twice.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Repeated;
+pub(crate) struct Repeated;
 
 /// Every value of a field, in order.
-pub(super) fn all<'a>(headers: &[Header<'a>], name: &str) -> impl Iterator<Item = &'a [u8]> {
+pub(crate) fn all<'a>(headers: &[Header<'a>], name: &str) -> impl Iterator<Item = &'a [u8]> {
     headers.iter().filter(move |header| header.name.eq_ignore_ascii_case(name)).map(|header| header.value)
 }
 
 /// The elements of a comma list that may be spread over several fields; empty ones are skipped (RFC 9110 §5.6.1).
-pub(super) fn elements<'a>(headers: &[Header<'a>], name: &str) -> impl Iterator<Item = &'a [u8]> {
+pub(crate) fn elements<'a>(headers: &[Header<'a>], name: &str) -> impl Iterator<Item = &'a [u8]> {
     all(headers, name)
         .flat_map(|value| value.split(|&byte| byte == b','))
         .map(<[u8]>::trim_ascii)
@@ -29,18 +29,18 @@ pub(super) fn elements<'a>(headers: &[Header<'a>], name: &str) -> impl Iterator<
 }
 
 /// Whether a list holds an element, in any case.
-pub(super) fn has(headers: &[Header<'_>], name: &str, element: &str) -> bool {
+pub(crate) fn has(headers: &[Header<'_>], name: &str, element: &str) -> bool {
     elements(headers, name).any(|found| found.eq_ignore_ascii_case(element.as_bytes()))
 }
 
 /// RFC 9110 §5.6.2.
-pub(super) fn is_token(bytes: &[u8]) -> bool {
+pub(crate) fn is_token(bytes: &[u8]) -> bool {
     !bytes.is_empty()
         && bytes.iter().all(|&byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
 }
 
 /// Whether every line ends in CRLF. The parser would take a lone LF, where another program may see another line.
-pub(super) fn lines_are_strict(head: &[u8]) -> bool {
+pub(crate) fn lines_are_strict(head: &[u8]) -> bool {
     let mut before = 0;
     head.iter().all(|&byte| {
         let strict = byte != b'\n' || before == b'\r';

@@ -1,14 +1,14 @@
 //! The HTTP/1.1 exchange that opens a WebSocket (RFC 6455 §4), for both ends.
 //!
-//! Owns which requests are let in and the complete response to each that is not. Serves nothing else: no file, no health page,
-//! no second request on a connection.
+//! Owns which requests are let in and the complete response to each that is not. Serves nothing else: no file, no health page.
+//! [`crate::http`] has the requests that are not about a WebSocket.
 
 pub mod client;
-mod fields;
+pub(crate) mod fields;
 pub mod limits;
 mod origin;
 mod refusal;
-mod request;
+pub(crate) mod request;
 
 #[cfg(test)]
 mod tests;
@@ -16,6 +16,8 @@ mod tests;
 pub use origin::{Origin, OriginError};
 pub use refusal::Refusal;
 pub use request::request;
+
+use crate::http::Transports;
 
 /// What a listener lets in.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -27,6 +29,8 @@ pub struct Rules {
     pub origins: Vec<Origin>,
     /// What can be spoken, the preferred first.
     pub encodings: Vec<Encoding>,
+    /// What else is served.
+    pub transports: Transports,
 }
 
 /// One encoding of the protocol above.
@@ -77,6 +81,8 @@ pub struct Upgrade {
     pub asked: Asked,
     /// `cf_ws_frame_ping_pong=true`: pings as WebSocket frames instead of the protocol's own, for tools that speak only frames.
     pub frame_pings: bool,
+    /// The path is that of WebSockets that only listen.
+    pub listens: bool,
 }
 
 /// Base64 of a SHA-1.
@@ -90,7 +96,12 @@ pub const PROTOBUF: Encoding = Encoding { subprotocol: "centrifuge-protobuf", fo
 
 impl Default for Rules {
     fn default() -> Self {
-        Self { path: PATH.to_owned(), origins: Vec::new(), encodings: vec![JSON, PROTOBUF] }
+        Self {
+            path: PATH.to_owned(),
+            origins: Vec::new(),
+            encodings: vec![JSON, PROTOBUF],
+            transports: Transports::default(),
+        }
     }
 }
 

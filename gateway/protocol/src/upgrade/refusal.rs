@@ -17,6 +17,26 @@ pub enum Refusal {
     /// Not GET.
     #[error("WebSocket connections are opened with GET.")]
     Method,
+    /// Not a method of this endpoint.
+    #[error("This endpoint takes the methods {allow}.")]
+    NotAllowed {
+        /// As listed in `Allow`.
+        allow: &'static str,
+    },
+    /// A body whose end is not announced, or otherwise than by its length.
+    #[error("Send the body's length as Content-Length: other codings of a body are not taken.")]
+    Length,
+    /// Over the endpoint's bound.
+    #[error("The body is too large.")]
+    BodyTooLarge,
+    /// Nothing to do.
+    #[error(
+        "There is no command: give the connect command in the query parameter cf_connect, or in the body of a POST."
+    )]
+    Commands,
+    /// An encoding that is not served.
+    #[error("This encoding is not served: send JSON.")]
+    MediaType,
     /// A body, or fields that announce one.
     #[error("A request that opens a WebSocket has no body: leave out Content-Length and Transfer-Encoding.")]
     Body,
@@ -60,11 +80,14 @@ impl Refusal {
     /// The status line's number.
     pub fn status(self) -> u16 {
         match self {
-            Self::Malformed | Self::Body | Self::Host | Self::Key | Self::Subprotocol => 400,
+            Self::Malformed | Self::Body | Self::Host | Self::Key | Self::Subprotocol | Self::Commands => 400,
             Self::Origin => 403,
             Self::Path => 404,
-            Self::Method => 405,
+            Self::Method | Self::NotAllowed { .. } => 405,
             Self::Late => 408,
+            Self::Length => 411,
+            Self::BodyTooLarge => 413,
+            Self::MediaType => 415,
             Self::NoUpgrade | Self::WebSocketVersion => 426,
             Self::HeadTooLarge => 431,
             Self::Overloaded { .. } => 503,
@@ -77,6 +100,9 @@ impl Refusal {
         let (status, phrase) = (self.status(), self.phrase());
         let written = match self {
             Self::Method => write!(out, "HTTP/1.1 {status} {phrase}\r\nAllow: GET\r\nConnection: close\r\n"),
+            Self::NotAllowed { allow } => {
+                write!(out, "HTTP/1.1 {status} {phrase}\r\nAllow: {allow}\r\nConnection: close\r\n")
+            }
             // RFC 9110 §15.5.22 wants Upgrade, §7.8 wants it named in Connection; RFC 6455 §4.4 wants the version.
             Self::NoUpgrade | Self::WebSocketVersion => write!(
                 out,
@@ -110,6 +136,9 @@ impl Refusal {
             404 => "Not Found",
             405 => "Method Not Allowed",
             408 => "Request Timeout",
+            411 => "Length Required",
+            413 => "Content Too Large",
+            415 => "Unsupported Media Type",
             426 => "Upgrade Required",
             431 => "Request Header Fields Too Large",
             503 => "Service Unavailable",

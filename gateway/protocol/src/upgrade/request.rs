@@ -20,12 +20,19 @@ const KEY_BASE64: GeneralPurpose =
 
 /// Reads a request from all that has arrived. While `Incomplete`, call again with more: the bound on the head bounds how often.
 pub fn request(bytes: &[u8], rules: &Rules) -> Result<Parsed<Upgrade>, Refusal> {
-    let head = &bytes[..bytes.len().min(HEAD_BYTES_MAX)];
     let mut headers = [EMPTY_HEADER; HEADERS_MAX];
     let mut request = Request::new(&mut headers);
+    let Some(consumed) = head(bytes, &mut request)? else { return Ok(Parsed::Incomplete) };
+    let upgrade = judge(&request, rules)?;
+    Ok(Parsed::Complete { consumed, head: upgrade })
+}
+
+/// Reads a request's head; its length, or `None` while it is incomplete.
+pub(crate) fn head<'b>(bytes: &'b [u8], request: &mut Request<'_, 'b>) -> Result<Option<usize>, Refusal> {
+    let head = &bytes[..bytes.len().min(HEAD_BYTES_MAX)];
     let consumed = match request.parse(head) {
         Ok(Status::Complete(consumed)) => consumed,
-        Ok(Status::Partial) if head.len() < HEAD_BYTES_MAX => return Ok(Parsed::Incomplete),
+        Ok(Status::Partial) if head.len() < HEAD_BYTES_MAX => return Ok(None),
         Ok(Status::Partial) | Err(Error::TooManyHeaders) => return Err(Refusal::HeadTooLarge),
         Err(Error::Version) => return Err(Refusal::Version),
         Err(_) => return Err(Refusal::Malformed),
@@ -33,15 +40,27 @@ pub fn request(bytes: &[u8], rules: &Rules) -> Result<Parsed<Upgrade>, Refusal> 
     if !lines_are_strict(&head[..consumed]) {
         return Err(Refusal::Malformed);
     }
-    let upgrade = judge(&request, rules)?;
-    Ok(Parsed::Complete { consumed, head: upgrade })
+    if request.version != Some(1) {
+        return Err(Refusal::Version);
+    }
+    Ok(Some(consumed))
+}
+
+/// The one field that names a host (RFC 9112 §3.2).
+pub(crate) fn host(headers: &[Header<'_>]) -> Result<(), Refusal> {
+    let host = single(headers, "Host").map_err(|_| Refusal::Host)?.ok_or(Refusal::Host)?;
+    if std::str::from_utf8(host).is_ok_and(is_authority) { Ok(()) } else { Err(Refusal::Host) }
+}
+
+/// The page that asks, which must be an allowed one; `None` when it is not a page.
+pub(crate) fn origin<'a>(headers: &[Header<'a>], rules: &Rules) -> Result<Option<&'a [u8]>, Refusal> {
+    let origin = single(headers, "Origin").map_err(|_| Refusal::Malformed)?;
+    let allowed = origin.is_none_or(|origin| rules.origins.iter().any(|allowed| allowed.allows(origin)));
+    if allowed { Ok(origin) } else { Err(Refusal::Origin) }
 }
 
 fn judge(request: &Request<'_, '_>, rules: &Rules) -> Result<Upgrade, Refusal> {
     let headers = &*request.headers;
-    if request.version != Some(1) {
-        return Err(Refusal::Version);
-    }
     if request.method != Some("GET") {
         return Err(Refusal::Method);
     }
@@ -52,22 +71,18 @@ fn judge(request: &Request<'_, '_>, rules: &Rules) -> Result<Upgrade, Refusal> {
     if headers.iter().any(is_framed) {
         return Err(Refusal::Body);
     }
-    let host = single(headers, "Host").map_err(|_| Refusal::Host)?.ok_or(Refusal::Host)?;
-    if !std::str::from_utf8(host).is_ok_and(is_authority) {
-        return Err(Refusal::Host);
-    }
+    host(headers)?;
     let (path, query) = target(request.path.unwrap_or_default())?;
-    if path != rules.path {
+    let listens = rules.transports.uni_websocket.as_deref() == Some(path);
+    if path != rules.path && !listens {
         return Err(Refusal::Path);
     }
     let accept = websocket(headers)?;
-    let origin = single(headers, "Origin").map_err(|_| Refusal::Malformed)?;
-    if origin.is_some_and(|origin| !rules.origins.iter().any(|allowed| allowed.allows(origin))) {
-        return Err(Refusal::Origin);
-    }
+    origin(headers, rules)?;
     let query = Query::read(query);
-    let (subprotocol, asked) = choose(headers, &query, rules)?;
-    Ok(Upgrade { accept, subprotocol, asked, frame_pings: query.frame_pings })
+    // Those who only listen do so in JSON, and need not know of pings.
+    let (subprotocol, asked) = if listens { (None, Asked::Nothing) } else { choose(headers, &query, rules)? };
+    Ok(Upgrade { accept, subprotocol, asked, frame_pings: query.frame_pings || listens, listens })
 }
 
 /// The fields of RFC 6455 §4.2.1, 3 to 6; the answer to the key.
@@ -88,7 +103,7 @@ fn websocket(headers: &[Header<'_>]) -> Result<[u8; super::ACCEPT_BYTES], Refusa
 }
 
 /// Path and query of a request target in origin or absolute form (RFC 9112 §3.2); other forms open no WebSocket.
-fn target(target: &str) -> Result<(&str, &str), Refusal> {
+pub(crate) fn target(target: &str) -> Result<(&str, &str), Refusal> {
     let local = if target.starts_with('/') {
         target
     } else {

@@ -17,7 +17,9 @@ mod tests;
 pub use close::{Violation, is_sendable};
 pub use mask::mask;
 pub use reader::{Item, Limits, Reader};
-pub use writer::{close_frame, close_payload, frame, header, header_bytes, masked_close_frame, masked_frame};
+pub use writer::{
+    close_frame, close_payload, frame, header, header_bytes, masked_close_frame, masked_frame, payload,
+};
 
 use tungstenite::protocol::frame::coding::{Control, Data, OpCode};
 

@@ -28,6 +28,16 @@ pub fn header_bytes(payload_bytes: usize) -> usize {
     }
 }
 
+/// The payload of a whole unmasked frame, as [`frame`] writes them.
+pub fn payload(frame: &[u8]) -> &[u8] {
+    let header = match frame.get(1).map(|length| length & 0x7f) {
+        Some(126) => 4,
+        Some(127) => 10,
+        _ => 2,
+    };
+    frame.get(header..).unwrap_or_default()
+}
+
 /// Appends a frame as a client sends it. A new, unpredictable `key` for each frame is the caller's duty (RFC 6455 §5.3).
 pub fn masked_frame(opcode: Opcode, payload: &[u8], key: [u8; 4], out: &mut Vec<u8>) {
     write_header(opcode, payload.len(), Some(key), out);

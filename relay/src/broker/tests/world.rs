@@ -27,6 +27,8 @@ pub(super) enum Seen {
     Join(ClientId),
     Leave(ClientId),
     Insufficient(String),
+    Emulate { asker: u32, request: u32, data: String },
+    Emulated { found: bool },
 }
 
 impl Seen {
@@ -282,6 +284,11 @@ fn read_message(message: &ToShard<'_>) -> (Option<u32>, Seen) {
         ToShard::Join { info, .. } => (None, Seen::Join(info.client)),
         ToShard::Leave { info, .. } => (None, Seen::Leave(info.client)),
         ToShard::Insufficient { channel } => (None, Seen::Insufficient((*channel).to_owned())),
+        ToShard::Emulate { asker, request, data, .. } => {
+            let data = String::from_utf8(data.to_vec()).unwrap();
+            (None, Seen::Emulate { asker: *asker, request: *request, data })
+        }
+        ToShard::Emulated { request, found } => (Some(*request), Seen::Emulated { found: *found }),
     }
 }
 

@@ -83,6 +83,10 @@ fn write_push(o: &mut Object<'_>, push: &Push<'_>) {
         }
         Push::Message { data } => o.object(key!("message"), |o| o.payload(key!("data"), data)),
         Push::Refresh(expiry) => o.object(key!("refresh"), |o| write_expiry(o, *expiry)),
+        Push::Disconnect { code, reason } => o.object(key!("disconnect"), |o| {
+            o.number(key!("code"), (*code).into());
+            o.text(key!("reason"), reason);
+        }),
     }
 }
 
@@ -100,6 +104,8 @@ fn write_connected(o: &mut Object<'_>, connected: &Connected<'_>) {
     }
     o.number(key!("ping"), connected.ping_s.into());
     o.flag(key!("pong"), connected.pong);
+    o.text(key!("session"), connected.session);
+    o.text(key!("node"), connected.node);
 }
 
 fn write_subscribed(o: &mut Object<'_>, subscribed: &Subscribed<'_>) {

@@ -77,6 +77,10 @@ fn write_push(m: &mut Message<'_>, push: &Push<'_>) {
         Push::Message { data } => m.message(8, |m| m.bytes(1, data)),
         Push::Subscribe(subscribed) => m.message(9, |m| write_pushed_subscription(m, subscribed)),
         Push::Refresh(expiry) => m.message(12, |m| write_expiry(m, 1, *expiry)),
+        Push::Disconnect { code, reason } => m.message(11, |m| {
+            m.number(1, (*code).into());
+            m.text(2, reason);
+        }),
     }
 }
 
@@ -90,6 +94,8 @@ fn write_connected(m: &mut Message<'_>, connected: &Connected<'_>) {
     }
     m.number(7, connected.ping_s.into());
     m.flag(8, connected.pong);
+    m.text(9, connected.session);
+    m.text(10, connected.node);
 }
 
 fn write_subscribed(m: &mut Message<'_>, subscribed: &Subscribed<'_>) {

@@ -170,6 +170,8 @@ fn connect() {
         subs: &[],
         ping_s: 25,
         pong: true,
+        session: "",
+        node: "",
     };
     let session =
         Session { client: s(CLIENT_TEXT), version: s("6.x.x"), ping_s: 25, pong: true, ..Session::default() };
@@ -211,8 +213,16 @@ fn connect() {
                 positioned: true,
                 ..Subscription::default()
             }],
-            ..session
+            ..session.clone()
         }),
+    );
+    reply_is(
+        1,
+        Reply::Connect(Connected { session: "s1", node: "n1", ..connected }),
+        &format!(
+            r#"{{"id":1,"connect":{{"client":"{CLIENT_TEXT}","version":"6.x.x","ping":25,"pong":true,"session":"s1","node":"n1"}}}}"#
+        ),
+        Answer::Connect(session),
     );
 }
 

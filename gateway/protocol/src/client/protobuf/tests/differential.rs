@@ -272,7 +272,7 @@ proptest! {
         let subs = [(&*world.channel, subscribed)];
         let connected = Connected {
             client: infos[0].client, version: &world.epoch, expiry: world.expiry, data: world.data, subs: &subs,
-            ping_s: world.number as u32, pong: world.flags[0],
+            ping_s: world.number as u32, pong: world.flags[0], session: &world.channel, node: &world.epoch,
         };
         for reply in [
             Reply::Error(code::TOO_MANY_REQUESTS),
@@ -316,6 +316,7 @@ proptest! {
             Push::Subscribe(world.subscribed(&[])),
             Push::Message { data: world.data },
             Push::Refresh(world.expiry),
+            Push::Disconnect { code: 3001, reason: &world.epoch },
         ] {
             let mut out = Vec::new();
             Encoding::Protobuf.push(&world.channel, &push, &mut out);
