@@ -6,6 +6,10 @@ use std::time::Duration;
 pub const SITE_TIMES: u32 = 16;
 /// Connections accepted per listener and turn: new ones have the lower priority.
 pub const ACCEPTS_PER_TURN: usize = 64;
+/// The same while established connections have work, or had some lately.
+pub const ACCEPTS_PER_BUSY_TURN: usize = 8;
+/// How long after a delivery new connections get the smaller budgets: a stream's next publication finds a short turn.
+pub const PRESSED_FOR: Duration = Duration::from_millis(250);
 /// Bytes read from one connection before others have their turn.
 pub const READ_PER_CONNECTION_BYTES: usize = 128 * 1024;
 /// Reads per turn over all connections.
@@ -30,7 +34,7 @@ pub const GREETING_TIMEOUT: Duration = Duration::from_secs(5);
 pub const STATS_EVERY: Duration = Duration::from_secs(1);
 /// Handshake flights worked on per turn, some 60 µs each: new connections have the lower priority.
 pub const FLIGHTS_PER_TURN: usize = 16;
-/// The same while established connections have work left.
+/// The same while established connections have work, or had some lately.
 pub const FLIGHTS_PER_BUSY_TURN: usize = 2;
 /// Flights of a shard that wait for the relay's signature; further ones are not begun.
 pub const FLIGHTS_ASKED_MAX: usize = 1024;

@@ -15,8 +15,8 @@ use wire::stats::TURN_BUCKETS_US;
 use crate::{
     flights::Flights,
     limits::{
-        ACCEPTS_PER_TURN, READ_BUFFER_BYTES, READ_PER_CONNECTION_BYTES, READS_PER_TURN, SENDS_PER_CONNECTION,
-        STARVED, STATS_EVERY, TRIM_AFTER,
+        ACCEPTS_PER_BUSY_TURN, ACCEPTS_PER_TURN, PRESSED_FOR, READ_BUFFER_BYTES, READ_PER_CONNECTION_BYTES,
+        READS_PER_TURN, SENDS_PER_CONNECTION, STARVED, STATS_EVERY, TRIM_AFTER,
     },
     link::Link,
 };
@@ -73,8 +73,11 @@ pub struct Reactor<S, O> {
     buffer: Box<[u8]>,
     out: Vec<u8>,
     busy: bool,
-    /// The last turn's fan-out was cut short by its budget.
+    /// Established connections have work, or had some lately.
     pressed: bool,
+    pressed_until: Duration,
+    /// Deliveries when last looked at.
+    delivered: u64,
     starved_until: Option<Duration>,
     stats_at: Duration,
     turns: [u64; TURN_BUCKETS_US.len() + 1],
@@ -127,6 +130,8 @@ impl<S: Sys, O: Outside> Reactor<S, O> {
             out: Vec::with_capacity(READ_BUFFER_BYTES),
             busy: false,
             pressed: false,
+            pressed_until: Duration::ZERO,
+            delivered: 0,
             starved_until: None,
             stats_at: STATS_EVERY,
             turns: <_>::default(),
@@ -153,8 +158,9 @@ impl<S: Sys, O: Outside> Reactor<S, O> {
         self.busy |= self.flights.advance(&mut self.sys, &mut self.shard, now, self.pressed);
         self.read(now);
         self.accept(now);
-        self.pressed = self.shard.fan_out(now);
-        self.busy |= self.pressed;
+        let more = self.shard.fan_out(now);
+        self.busy |= more;
+        self.pressed = self.is_pressed(now, more);
         self.busy |= self.flights.begin(&mut self.sys, &mut self.shard, now);
         self.flush(now);
         let drained = self.shard.expire(now);
@@ -164,6 +170,16 @@ impl<S: Sys, O: Outside> Reactor<S, O> {
         self.close();
         self.report(now);
         Ok(!drained)
+    }
+
+    /// Whether established connections have work, or had some so lately that more will come: what is new waits for shorter turns.
+    fn is_pressed(&mut self, now: Now, more: bool) -> bool {
+        let delivered = self.shard.delivered();
+        if more || delivered != self.delivered {
+            self.delivered = delivered;
+            self.pressed_until = now.at + PRESSED_FOR;
+        }
+        now.at < self.pressed_until
     }
 
     /// The shard, for statistics and checks.
@@ -283,7 +299,7 @@ impl<S: Sys, O: Outside> Reactor<S, O> {
         }
         self.starved_until = None;
         for number in 0..self.listeners.len() {
-            let mut budget = ACCEPTS_PER_TURN;
+            let mut budget = if self.pressed { ACCEPTS_PER_BUSY_TURN } else { ACCEPTS_PER_TURN };
             while self.listeners[number].ready {
                 if budget == 0 {
                     self.busy = true;

@@ -324,6 +324,11 @@ impl Shard {
         self.connections.len()
     }
 
+    /// Publications and other pushes handed to connections until now.
+    pub const fn delivered(&self) -> u64 {
+        self.stats.shard.deliveries
+    }
+
     /// Sources whose rate is kept count of.
     pub const fn sources_counted(&self) -> usize {
         self.door.counted()
