@@ -22,6 +22,8 @@ pub const LINK_READ_BYTES: usize = 64 * 1024;
 pub const READ_BUFFER_BYTES: usize = 64 * 1024;
 /// Sends to one connection in one turn before others have theirs.
 pub const SENDS_PER_CONNECTION: usize = 16;
+/// Connections whose bytes are sealed in a row before they are sent.
+pub const FLUSHES_TOGETHER: usize = 16;
 /// After running out of descriptors, accepting is tried again at the next close or after this time.
 pub const STARVED: Duration = Duration::from_millis(100);
 /// First and last wait before the link is tried again; doubled in between, with jitter.
