@@ -4,6 +4,10 @@
 pub const FANOUT_VISITS_PER_TURN: usize = 256;
 /// Visits one channel gets before the next channel's job has its turn.
 pub const FANOUT_VISITS_PER_JOB: usize = 64;
+/// Deliveries in one turn that make it a broadcast, for which sealing keys are kept set up.
+pub const BROADCAST_DELIVERIES: u64 = 32;
+/// How long they are kept after the last one.
+pub const BROADCAST_KEPT: std::time::Duration = std::time::Duration::from_secs(5);
 /// Bytes of publications waiting in fan-out jobs; past it the shard stops reading its link, so that the relay sees the backlog.
 pub const FANOUT_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Requests waiting for the relay's answer; past it commands get a temporary error.

@@ -13,7 +13,7 @@ use crate::{
     client::{encoding::Encoding, reply::Push},
     connection::{Identity, Phase},
     hub::{Event, Frames, Place},
-    limits::{FANOUT_VISITS_PER_JOB, FANOUT_VISITS_PER_TURN},
+    limits::{BROADCAST_DELIVERIES, FANOUT_VISITS_PER_JOB, FANOUT_VISITS_PER_TURN},
     places::{Maker, Terms},
     time::Now,
     ws,
@@ -31,6 +31,7 @@ impl Shard {
         let Self { hub, connections, pool, dirty, stats, policy, .. } = self;
         let bound = policy.settings.client.queue_max_size as usize;
         let mut slow = Vec::new();
+        let before = stats.shard.deliveries;
         let more = hub.run(FANOUT_VISITS_PER_TURN, FANOUT_VISITS_PER_JOB, |index, channel, frames| {
             let Some(frames) = frames else {
                 lost.push((index, channel));
@@ -59,6 +60,10 @@ impl Shard {
                 dirty.push(index);
             }
         });
+        self.broadcast.now = self.stats.shard.deliveries - before >= BROADCAST_DELIVERIES;
+        if self.broadcast.now {
+            self.broadcast.last = now.at;
+        }
         for index in slow {
             self.close(now, index as usize, code::SLOW);
         }

@@ -52,7 +52,13 @@ impl Shard {
                     hot.outbox.take(RECORD_BYTES_MAX, out);
                     return true;
                 };
-                if traffic.seal_with(out, |out| hot.outbox.take(RECORD_BYTES_MAX, out)).is_ok() {
+                let take = |out: &mut Vec<u8>| hot.outbox.take(RECORD_BYTES_MAX, out);
+                let sealed = if self.broadcast.now {
+                    traffic.seal_from(&mut self.broadcast.keys, index, out, take)
+                } else {
+                    traffic.seal_with(out, take)
+                };
+                if sealed.is_ok() {
                     return true;
                 }
                 // The key's limit is reached (TLS 1.2 cannot change it): nothing more can be said on this connection.

@@ -24,7 +24,7 @@ mod tokens;
 
 pub(crate) use http::Exchange;
 
-use std::{collections::VecDeque, net::SocketAddr, rc::Rc, sync::Arc};
+use std::{collections::VecDeque, net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
 
 use slab::Slab;
 use wire::{
@@ -44,7 +44,7 @@ use crate::{
     places::Places,
     random::Random,
     time::{Now, Tick},
-    tls::{Begun, Failure, Handshake, Progress, Unsigned, Wanted},
+    tls::{Begun, Failure, Handshake, Progress, SealingKeys, Unsigned, Wanted},
     upgrade::Rules,
     ws::{Limits, Reader},
 };
@@ -139,6 +139,16 @@ pub struct Shard {
     random: Random,
     name: emulate::Name,
     stats: Counters,
+    broadcast: Broadcast,
+}
+
+/// What is kept while many connections are sent to in every turn.
+#[derive(Default)]
+struct Broadcast {
+    /// In this turn.
+    now: bool,
+    last: Duration,
+    keys: SealingKeys,
 }
 
 /// The shard's end of the link.
@@ -148,7 +158,7 @@ struct LinkState {
     out: Vec<u8>,
     restore: Option<restore::Cursor>,
     /// When the relay was last told of a token with an unknown key, by kind.
-    unknown_key: [Option<std::time::Duration>; 2],
+    unknown_key: [Option<Duration>; 2],
 }
 
 /// Counters and levels that [`Shard::stats`] reports.
@@ -220,6 +230,7 @@ impl Shard {
             random: Random::new(seed),
             name: emulate::Name::new(0, 0, &<_>::default()),
             stats: Counters::default(),
+            broadcast: Broadcast::default(),
             options,
             policy,
         }

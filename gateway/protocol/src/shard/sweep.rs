@@ -10,7 +10,7 @@ use super::Shard;
 use crate::{
     connection::{Flags, Phase},
     framing::Framing,
-    limits::{BACKLOG_SOFT_MS, HELD_BYTES_MAX, HELD_KEPT_EIGHTHS, SWEEP_MS},
+    limits::{BACKLOG_SOFT_MS, BROADCAST_KEPT, HELD_BYTES_MAX, HELD_KEPT_EIGHTHS, SWEEP_MS},
     time::{Now, TICK_MS, Tick},
 };
 
@@ -48,6 +48,9 @@ impl Shard {
             }
         }
         self.expire_requests(now);
+        if !self.broadcast.keys.is_empty() && self.broadcast.last + BROADCAST_KEPT <= now.at {
+            self.broadcast.keys.clear();
+        }
         self.door.expire(now.at, self.jobs.len());
         self.meters.sweep(now.at);
         if self.stats.held > HELD_BYTES_MAX {

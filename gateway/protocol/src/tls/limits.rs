@@ -39,6 +39,8 @@ pub const KEY_UPDATES_BURST: u64 = 16;
 pub const RECORDS_PER_KEY_UPDATE: u64 = 8;
 /// Bytes of a session ticket message that a client skips.
 pub const TICKET_BYTES_MAX: usize = (1 << 16) - 1;
+/// Keys that a shard keeps set up for sealing; see [`super::SealingKeys`].
+pub const SEALING_KEYS_MAX: usize = 2048;
 /// Bytes a server keeps of what its peer sent before the signature was made: two ClientHellos with a post-quantum share each,
 /// several times over. More is answered as if the key's holder were away.
 pub const REEL_BYTES_MAX: usize = 24 * 1024;

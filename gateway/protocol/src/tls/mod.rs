@@ -10,6 +10,7 @@ mod config;
 mod error;
 mod given;
 mod handshake;
+mod keys;
 pub mod limits;
 mod message;
 mod open;
@@ -27,6 +28,7 @@ pub use config::{ClientOptions, ServerOptions, Trust, client_config, server_conf
 pub use error::{Cause, Failure, Misbehaviour, TlsError, Unsigned};
 pub use given::Keys;
 pub use handshake::{Begun, Done, Flight, Handshake, Progress};
+pub use keys::SealingKeys;
 pub use open::Opened;
 pub use replay::Wanted;
 pub use state::{LAYOUT_VERSION, State, Traffic};

@@ -100,6 +100,20 @@ pub(super) fn seal(
     at: usize,
     out: &mut Vec<u8>,
 ) -> Result<(), TlsError> {
+    let key = key(suite, half.key)?;
+    seal_by(&key, suite, half, kind, at, out)
+}
+
+/// The same by a key that is set up.
+#[inline]
+pub(super) fn seal_by(
+    key: &LessSafeKey,
+    suite: Suite,
+    half: &mut View<'_>,
+    kind: u8,
+    at: usize,
+    out: &mut Vec<u8>,
+) -> Result<(), TlsError> {
     let start = at + prefix_bytes(suite);
     let plain = out.len() - start;
     debug_assert!(plain <= PLAINTEXT_BYTES_MAX, "the caller has split it");
@@ -107,7 +121,6 @@ pub(super) fn seal(
     if sequence == SEQUENCE_MAX {
         return Err(TlsError::Exhausted);
     }
-    let key = key(suite, half.key)?;
     let nonce = nonce(half.iv, sequence);
 
     let (header, tag) = if suite.is_tls13() {
@@ -130,10 +143,10 @@ pub(super) fn seal(
     Ok(())
 }
 
-/// Set up afresh for each record: 0.15 µs (and an allocation that the library erases and frees) next to the system call that
-/// goes with it, and nothing to keep.
+/// Set up afresh for most records: 0.15 µs (and an allocation that the library erases and frees) next to the system call that
+/// goes with it, and nothing to keep. Broadcasts take theirs from [`super::SealingKeys`].
 #[inline]
-fn key(suite: Suite, bytes: &[u8]) -> Result<LessSafeKey, TlsError> {
+pub(super) fn key(suite: Suite, bytes: &[u8]) -> Result<LessSafeKey, TlsError> {
     Ok(LessSafeKey::new(UnboundKey::new(suite.aead(), bytes)?))
 }
 

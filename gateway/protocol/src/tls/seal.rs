@@ -1,6 +1,7 @@
 //! The sending half of a connection: data, alerts and key updates become records.
 
 use super::error::{Misbehaviour, TlsError};
+use super::keys::SealingKeys;
 use super::limits::{BLOCKS_PER_KEY_MAX, OVERHEAD_BYTES_MAX, PLAINTEXT_BYTES_MAX, RECORDS_PER_KEY_MAX};
 use super::message::key_update;
 use super::record::{self, ALERT, DATA, HANDSHAKE};
@@ -30,6 +31,27 @@ impl Traffic {
     /// The same for plaintext that `write` appends to `out` itself, which spares copying it. More than a record's worth
     /// becomes several, of which the later ones are copied; nothing becomes none. After an error `out` is without it.
     pub fn seal_with(&mut self, out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) -> Result<(), TlsError> {
+        self.seal_by(None, out, write)
+    }
+
+    /// The same with a key from the table, where it gets `place`.
+    pub fn seal_from(
+        &mut self,
+        keys: &mut SealingKeys,
+        place: usize,
+        out: &mut Vec<u8>,
+        write: impl FnOnce(&mut Vec<u8>),
+    ) -> Result<(), TlsError> {
+        self.seal_by(Some((keys, place)), out, write)
+    }
+
+    #[inline]
+    fn seal_by(
+        &mut self,
+        keys: Option<(&mut SealingKeys, usize)>,
+        out: &mut Vec<u8>,
+        write: impl FnOnce(&mut Vec<u8>),
+    ) -> Result<(), TlsError> {
         let suite = self.suite();
         let mut send = self.sending(suite);
         ready(suite, &mut send, 0, out)?;
@@ -44,8 +66,13 @@ impl Traffic {
             return Ok(());
         }
         let rest = (plain > PLAINTEXT_BYTES_MAX).then(|| out.split_off(start + PLAINTEXT_BYTES_MAX));
-        let mut sealed = count(suite, &mut send, plain.min(PLAINTEXT_BYTES_MAX))
-            .and_then(|()| record::seal(suite, &mut send, DATA, at, out));
+        let mut sealed = count(suite, &mut send, plain.min(PLAINTEXT_BYTES_MAX)).and_then(|()| match keys {
+            Some((keys, place)) => {
+                let key = keys.get(place, suite, send.key)?;
+                record::seal_by(key, suite, &mut send, DATA, at, out)
+            }
+            None => record::seal(suite, &mut send, DATA, at, out),
+        });
         if let (Ok(()), Some(rest)) = (&sealed, rest) {
             sealed = self.seal(&rest, out);
         }
