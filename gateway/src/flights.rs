@@ -16,7 +16,7 @@ use wire::{
 };
 
 use crate::{
-    limits::{ANSWERS_READ_BYTES, FLIGHTS_ASKED_MAX, FLIGHTS_PER_BUSY_TURN, FLIGHTS_PER_TURN, SIGN_TIMEOUT},
+    limits::{ANSWERS_READ_BYTES, FLIGHTS_ASKED_MAX, SIGN_TIMEOUT},
     line::{Line, invalid},
 };
 
@@ -26,7 +26,8 @@ pub(crate) struct Flights {
     /// In the order of the requests.
     asked: VecDeque<Asked>,
     out: Vec<u8>,
-    /// Flights that may still be worked on in this turn.
+    /// Flights that may be worked on in this turn, and how many of them still.
+    given: usize,
     budget: usize,
 }
 
@@ -52,7 +53,8 @@ impl Remote for Elsewhere {
 impl Flights {
     pub(crate) const fn new(path: PathBuf, gateway: u64, shard: u16, token: u64) -> Self {
         let greeting = Greeting { version: VERSION, purpose: Purpose::Sign, gateway, shard };
-        Self { line: Line::new(path, greeting, token), asked: VecDeque::new(), out: Vec::new(), budget: 0 }
+        let line = Line::new(path, greeting, token);
+        Self { line, asked: VecDeque::new(), out: Vec::new(), given: 0, budget: 0 }
     }
 
     pub(crate) const fn ready(&mut self, readable: bool, writable: bool) {
@@ -65,10 +67,10 @@ impl Flights {
         self.line.deadline().into_iter().chain(first).min()
     }
 
-    /// Connects, and finishes the flights whose signatures have come. `busy`: established connections have work left. True when
-    /// there is more to do at once.
-    pub(crate) fn advance(&mut self, sys: &mut impl Sys, shard: &mut Shard, now: Now, busy: bool) -> bool {
-        self.budget = if busy { FLIGHTS_PER_BUSY_TURN } else { FLIGHTS_PER_TURN };
+    /// Connects, and finishes flights whose signatures have come; this and [`Self::begin`] work on at most `budget` of them. True
+    /// when the budget was all that ended it.
+    pub(crate) fn advance(&mut self, sys: &mut impl Sys, shard: &mut Shard, now: Now, budget: usize) -> bool {
+        (self.given, self.budget) = (budget, budget);
         if !self.line.advance(sys, now.at) {
             self.lose(sys, shard, now);
         }
@@ -78,15 +80,20 @@ impl Flights {
         if self.asked.front().is_some_and(|asked| asked.until <= now.at) {
             self.give_up(sys, shard, now);
         }
-        !self.line.input.is_empty() && self.budget == 0
+        !self.line.input.is_empty() && self.is_spent()
     }
 
-    /// Begins flights and asks for their signatures, all at once. True when there is more to do at once.
+    /// The turn's budget was not nothing, and is used up.
+    const fn is_spent(&self) -> bool {
+        self.budget == 0 && self.given > 0
+    }
+
+    /// Begins flights and asks for their signatures, all at once. True when the budget was all that ended it.
     pub(crate) fn begin(&mut self, sys: &mut impl Sys, shard: &mut Shard, now: Now) -> bool {
         let mut more = false;
         while self.asked.len() < FLIGHTS_ASKED_MAX {
             if self.budget == 0 {
-                more = shard.has_job();
+                more = self.is_spent() && shard.has_job();
                 break;
             }
             let Some(mut job) = shard.take_job() else { break };

@@ -10,6 +10,7 @@ mod flights;
 pub mod limits;
 mod line;
 mod link;
+mod newcomers;
 mod policy;
 pub mod reactor;
 pub mod run;

@@ -7,7 +7,11 @@ pub const SITE_TIMES: u32 = 16;
 /// Connections accepted per listener and turn: new ones have the lower priority.
 pub const ACCEPTS_PER_TURN: usize = 64;
 /// The same while established connections have work, or had some lately.
-pub const ACCEPTS_PER_BUSY_TURN: usize = 8;
+pub const ACCEPTS_PER_BUSY_TURN: usize = 4;
+/// While established connections have work, one part in this many of a shard's time is for accepting and for handshakes.
+pub const NEWCOMERS_SHARE: u32 = 5;
+/// The most of that which is saved up.
+pub const NEWCOMERS_CREDIT: Duration = Duration::from_millis(1);
 /// How long after a delivery new connections get the smaller budgets: a stream's next publication finds a short turn.
 pub const PRESSED_FOR: Duration = Duration::from_millis(250);
 /// Bytes read from one connection before others have their turn.
@@ -37,7 +41,7 @@ pub const STATS_EVERY: Duration = Duration::from_secs(1);
 /// Handshake flights worked on per turn, some 60 µs each: new connections have the lower priority.
 pub const FLIGHTS_PER_TURN: usize = 16;
 /// The same while established connections have work, or had some lately.
-pub const FLIGHTS_PER_BUSY_TURN: usize = 2;
+pub const FLIGHTS_PER_BUSY_TURN: usize = 1;
 /// Flights of a shard that wait for the relay's signature; further ones are not begun.
 pub const FLIGHTS_ASKED_MAX: usize = 1024;
 /// What one read of a signing connection takes at most: the answers of a turn, most are 75 bytes.

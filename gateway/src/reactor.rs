@@ -15,10 +15,11 @@ use wire::stats::TURN_BUCKETS_US;
 use crate::{
     flights::Flights,
     limits::{
-        ACCEPTS_PER_BUSY_TURN, ACCEPTS_PER_TURN, FLUSHES_TOGETHER, PRESSED_FOR, READ_BUFFER_BYTES,
-        READ_PER_CONNECTION_BYTES, READS_PER_TURN, SENDS_PER_CONNECTION, STARVED, STATS_EVERY, TRIM_AFTER,
+        FLUSHES_TOGETHER, PRESSED_FOR, READ_BUFFER_BYTES, READ_PER_CONNECTION_BYTES, READS_PER_TURN,
+        SENDS_PER_CONNECTION, STARVED, STATS_EVERY, TRIM_AFTER,
     },
     link::Link,
+    newcomers::Newcomers,
 };
 
 /// What the main thread tells a shard. Never traffic.
@@ -78,6 +79,7 @@ pub struct Reactor<S, O> {
     /// Established connections have work, or had some lately.
     pressed: bool,
     pressed_until: Duration,
+    newcomers: Newcomers,
     /// Deliveries when last looked at.
     delivered: u64,
     starved_until: Option<Duration>,
@@ -134,6 +136,7 @@ impl<S: Sys, O: Outside> Reactor<S, O> {
             busy: false,
             pressed: false,
             pressed_until: Duration::ZERO,
+            newcomers: Newcomers::default(),
             delivered: 0,
             starved_until: None,
             stats_at: STATS_EVERY,
@@ -158,13 +161,19 @@ impl<S: Sys, O: Outside> Reactor<S, O> {
         self.note();
         self.obey(now);
         self.busy = self.link.advance(&mut self.sys, &mut self.shard, now);
-        self.busy |= self.flights.advance(&mut self.sys, &mut self.shard, now, self.pressed);
-        self.read(now);
+        self.newcomers.earn(now.at, self.pressed);
+        let begun = self.sys.now();
+        let flights = self.newcomers.flights();
+        self.busy |= self.flights.advance(&mut self.sys, &mut self.shard, now, flights);
         self.accept(now);
+        self.newcomers.spend(self.sys.now().saturating_sub(begun));
+        self.read(now);
         let more = self.shard.fan_out(now);
         self.busy |= more;
         self.pressed = self.is_pressed(now, more);
+        let begun = self.sys.now();
         self.busy |= self.flights.begin(&mut self.sys, &mut self.shard, now);
+        self.newcomers.spend(self.sys.now().saturating_sub(begun));
         self.flush(now);
         let drained = self.shard.expire(now);
         self.busy |= self.shard.restore(now);
@@ -199,7 +208,7 @@ impl<S: Sys, O: Outside> Reactor<S, O> {
         if self.busy || !self.reads.is_empty() || !self.unsent.is_empty() {
             return Duration::ZERO;
         }
-        let patience = self.shard.patience();
+        let patience = self.newcomers.wait().into_iter().fold(self.shard.patience(), Duration::min);
         let deadlines = self.link.deadline().into_iter().chain(self.flights.deadline());
         let Some(deadline) = deadlines.min() else { return patience };
         let now = self.sys.now();
@@ -302,10 +311,11 @@ impl<S: Sys, O: Outside> Reactor<S, O> {
         }
         self.starved_until = None;
         for number in 0..self.listeners.len() {
-            let mut budget = if self.pressed { ACCEPTS_PER_BUSY_TURN } else { ACCEPTS_PER_TURN };
+            let all = self.newcomers.accepts();
+            let mut budget = all;
             while self.listeners[number].ready {
                 if budget == 0 {
-                    self.busy = true;
+                    self.busy |= all > 0;
                     break;
                 }
                 budget -= 1;

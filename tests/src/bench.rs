@@ -1,5 +1,6 @@
 //! Measuring: what can be measured, how often, against which targets, and how results are written.
 
+mod bare_server;
 mod fanout;
 mod flood;
 mod handshake;

@@ -14,6 +14,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, ServerConfig, ServerConnection};
 use socket2::{Domain, Socket, Type};
 
+use super::bare_server::BareServer;
 use super::wire_calls::{self, Flights};
 use super::{Figure, Options, Target, median};
 use crate::client;
@@ -31,6 +32,7 @@ pub(super) fn run(options: &Options) -> Result<Vec<Figure>> {
     let count = options.connections.unwrap_or(HANDSHAKES);
     let (memory_us, flights) = in_memory(count.min(HANDSHAKES))?;
     let calls_us = wire_calls::cpu_us(flights, count)?;
+    let server_us = bare_server(count)?;
     let (gateway_us, relay_us) = gateway(count)?;
     let floor_us = memory_us + calls_us;
     let whole_us = gateway_us + relay_us;
@@ -40,12 +42,35 @@ pub(super) fn run(options: &Options) -> Result<Vec<Figure>> {
         Figure::told("gateway", gateway_us, "us"),
         Figure::told("relay (signature)", relay_us, "us"),
         Figure::aimed("gateway and relay / floor", whole_us / floor_us, "x", Target::AtMost(1.25)),
+        Figure::told("a bare rustls server", server_us, "us"),
+        Figure::told("gateway and relay / a bare rustls server", whole_us / server_us, "x"),
     ])
 }
 
 /// The server's time per handshake when both ends are in memory: the median, so that a preempted one does not raise the floor.
 /// Also the sizes of the flights.
 fn in_memory(count: usize) -> Result<(f64, Flights)> {
+    let (server, client) = configurations()?;
+    let mut took_us = Vec::with_capacity(count);
+    let mut flights = Flights::default();
+    for _ in 0..count {
+        let (time, sizes) = shake_in_memory(&server, &client)?;
+        took_us.push(time.as_secs_f64() * 1e6);
+        flights = sizes;
+    }
+    Ok((median(&took_us), flights))
+}
+
+/// CPU per handshake of a server that does nothing else, with the same clients as the gateway has.
+fn bare_server(count: usize) -> Result<f64> {
+    let (server, client) = configurations()?;
+    let server = BareServer::start(&server)?;
+    storm(server.address, &client, count)?;
+    Ok(server.stop()?.as_secs_f64() * 1e6 / count as f64)
+}
+
+/// Both ends by rustls alone.
+fn configurations() -> Result<(Arc<ServerConfig>, Arc<ClientConfig>)> {
     let authority = Authority::new()?;
     let made = authority.server(&["localhost"])?;
     let chain = vec![CertificateDer::from_pem_slice(made.chain.as_bytes())?];
@@ -58,15 +83,7 @@ fn in_memory(count: usize) -> Result<(f64, Flights)> {
     server.ticketer = provider::Ticketer::new()?;
     server.send_tls13_tickets = 1;
     server.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
-    let (server, client) = (Arc::new(server), client_config(authority.certificate())?);
-    let mut took_us = Vec::with_capacity(count);
-    let mut flights = Flights::default();
-    for _ in 0..count {
-        let (time, sizes) = shake_in_memory(&server, &client)?;
-        took_us.push(time.as_secs_f64() * 1e6);
-        flights = sizes;
-    }
-    Ok((median(&took_us), flights))
+    Ok((Arc::new(server), client_config(authority.certificate())?))
 }
 
 fn shake_in_memory(server: &Arc<ServerConfig>, client: &Arc<ClientConfig>) -> Result<(Duration, Flights)> {
