@@ -1,5 +1,7 @@
 //! A model client: connects, subscribes and recovers, publishes, asks, and misbehaves as its plan says; checks whatever it is told.
 
+mod identity;
+
 use std::{
     cell::RefCell,
     collections::{BTreeMap, VecDeque},
@@ -11,22 +13,24 @@ use std::{
 
 use protocol::{
     client::{
-        command::{Command, Connect, History, Publish, Request, Rpc, Since, Subscribe},
+        command::{Command, History, Publish, Request, Rpc, Since},
         encoding::Encoding,
         received::{Answer, Event, Received},
     },
     ws::Opcode,
 };
 
+use serde_json::Value;
+
+use self::identity::unix;
 use super::{
     kernel::{Kernel, Line},
-    ledger::Ledger,
+    ledger::{Ledger, TAG, Words},
     plan::Plan,
     random::Random,
-    relay::GENUINE,
     socket::Got,
     trace::Trace,
-    view::{Stand, View},
+    view::{Entry, Stand, View},
     wire::{Stage, Wire, Word},
 };
 
@@ -41,10 +45,14 @@ pub(super) struct Surroundings {
     pub(super) phase: Phase,
     /// When the loop last got no turn for seconds: closings whose time ran out meanwhile end without a word.
     pub(super) stalled: Option<Duration>,
+    /// When faults ended.
+    pub(super) calm_at: Option<Duration>,
+    /// Sessions of each user.
+    pub(super) sessions: BTreeMap<String, usize>,
 }
 
 /// A channel of the world.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Channel {
     /// Its name.
     pub(super) name: String,
@@ -54,6 +62,21 @@ pub(super) struct Channel {
     pub(super) presence: bool,
     /// Positions are for those who ask.
     pub(super) optional: bool,
+    /// It is entered with a token.
+    pub(super) private: bool,
+    /// Differences may be asked for.
+    pub(super) delta: bool,
+    /// Publications may be filtered.
+    pub(super) tags: bool,
+    /// It is this user's personal channel.
+    pub(super) owner: Option<String>,
+}
+
+impl Channel {
+    /// Whether pushes may have its number.
+    fn numbered(&self) -> bool {
+        ["hist", "diff", "tags"].iter().any(|kind| self.name.starts_with(kind))
+    }
 }
 
 /// What clients are about.
@@ -90,7 +113,12 @@ enum Asked {
     Presence,
     History(usize),
     Rpc,
-    Refresh,
+    Refresh {
+        expiry: Option<u64>,
+        /// For other channels than before.
+        other: bool,
+    },
+    SubRefresh(usize, Option<u64>),
 }
 
 /// What a call of `publish` answers.
@@ -130,6 +158,12 @@ pub(super) struct Client {
     /// By channel.
     pub(super) views: Vec<View>,
     user: Option<String>,
+    /// Channels that its tokens name, with their overrides.
+    granted: Vec<(usize, Value)>,
+    /// Unix seconds at which the connection expires, or (while connecting) will.
+    expire_at: Option<u64>,
+    /// Was told that its user has too many connections.
+    turned_away: bool,
 }
 
 /// How long after a stall its consequences may show.
@@ -138,16 +172,38 @@ const AFTER_STALL: Duration = Duration::from_millis(200);
 const BATCH_BYTES: usize = 20_000;
 /// Close codes that a client which keeps to the protocol may be told.
 const FAIR_CLOSES: &[u16] = &[3001, 3008, 3012, 3502];
+/// Whole seconds after its expiry until which a connection may be refreshed.
+pub(super) const EXPIRED_GRACE_S: u64 = 1;
+/// Users there are.
+pub(super) const USERS: usize = 3;
+
+/// One of them.
+pub(super) fn user(number: usize) -> String {
+    format!("user-{}", number % USERS)
+}
 
 impl Client {
     /// Not yet connected. A guest comes once and goes soon.
     pub(super) fn new(number: usize, guest: bool, mut random: Random, surroundings: &Surroundings) -> Self {
         let now = surroundings.kernel.borrow().now;
         let channels = surroundings.channels.iter().enumerate();
-        let mut views: Vec<View> = channels.map(|(i, channel)| View::new(i, channel.history)).collect();
-        for view in &mut views {
-            view.wanted = random.chance(if guest { 200 } else { 700 });
-        }
+        let features = surroundings.plan.features;
+        let named = random.chance(if features.about_users() { 800 } else { 400 });
+        let user = named.then(|| user(number));
+        let granted = identity::granted(user.as_deref(), surroundings, &mut random);
+        let views = channels.map(|(i, channel)| {
+            let mut view =
+                View::new(i, channel.history, identity::entry(i, channel, user.as_deref(), &granted));
+            view.wanted = match view.entry {
+                Entry::Server => true,
+                Entry::Barred => false,
+                Entry::Free | Entry::Token => random.chance(if guest { 200 } else { 700 }),
+            };
+            view.hidden =
+                granted.iter().any(|(at, options)| *at == i && options["presence"]["value"] == false);
+            view
+        });
+        let views: Vec<View> = views.collect();
         let delay = if guest { 0 } else { random.below(300) };
         Self {
             number,
@@ -169,7 +225,10 @@ impl Client {
             batch: Vec::new(),
             session: String::new(),
             views,
-            user: random.chance(400).then(|| format!("user-{}", number % 3)),
+            user,
+            granted,
+            expire_at: None,
+            turned_away: false,
             encoding: if random.chance(400) { Encoding::Protobuf } else { Encoding::Json },
             random,
         }
@@ -181,8 +240,9 @@ impl Client {
     }
 
     /// Connected, and in every channel it wants, with nothing under way.
-    pub(super) fn is_settled(&self) -> bool {
+    pub(super) fn is_settled(&self, around: &Surroundings) -> bool {
         self.is_gone()
+            || self.stays_away(around)
             || self.ready
                 && self.pending.is_empty()
                 && self.pings.is_empty()
@@ -197,8 +257,10 @@ impl Client {
     pub(super) fn condition(&self) -> String {
         let stands: Vec<_> = self.views.iter().map(|view| (view.wanted, &view.stand)).collect();
         format!(
-            "client {}: line {:?}, stage {:?}, ready {}, closed {}, excused {}, pending {:?}, views {stands:?}",
+            "client {} of {:?}: turned away {}, line {:?}, stage {:?}, ready {}, closed {}, excused {}, pending {:?}, views {stands:?}",
             self.number,
+            self.user,
+            self.turned_away,
             self.line,
             self.wire.as_ref().map(|wire| wire.stage),
             self.ready,
@@ -225,6 +287,7 @@ impl Client {
             return self.come(now, around);
         }
         self.read(now, around)?;
+        self.check_expiry(now, around)?;
         if self.line.is_some() {
             self.act(now, around);
             self.write(around);
@@ -239,6 +302,9 @@ impl Client {
         let over = matches!(around.phase, Phase::Leaving | Phase::Draining);
         if over || self.guest && around.phase != Phase::Busy {
             self.ended = true;
+            return Ok(());
+        }
+        if self.stays_away(around) {
             return Ok(());
         }
         let plan = &around.plan;
@@ -331,6 +397,7 @@ impl Client {
         self.pending.clear();
         self.pings.clear();
         self.session.clear();
+        self.expire_at = None;
         for view in &mut self.views {
             view.lost(now);
         }
@@ -374,7 +441,7 @@ impl Client {
                     return Err("a pong to no ping".to_owned());
                 }
             }
-            Word::Close(code) => self.told_to_close(around, code)?,
+            Word::Close(code) => self.told_to_close(now, around, code)?,
             Word::Ended => self.excused |= self.closed,
             Word::Message(message) => {
                 for received in self.encoding.received(&message) {
@@ -387,17 +454,23 @@ impl Client {
         Ok(())
     }
 
-    fn told_to_close(&mut self, around: &Surroundings, code: Option<u16>) -> Result<(), String> {
+    fn told_to_close(
+        &mut self,
+        now: Duration,
+        around: &Surroundings,
+        code: Option<u16>,
+    ) -> Result<(), String> {
         around.trace.note("close", self.number as u64, u64::from(code.unwrap_or(0)));
         let answered = std::mem::replace(&mut self.closed, true);
         self.ready = false;
         if !answered {
             let Some(code) = code else { return Err("a close frame without a code".to_owned()) };
-            let expired = code == 3005 && self.user.is_some();
+            let fair = FAIR_CLOSES.contains(&code) || self.is_fair(now, around, code);
+            self.turned_away |= code == 3504;
             if code == 3001 && around.phase != Phase::Draining {
                 return Err("sent away, though nobody drains".to_owned());
             }
-            if !self.excused && !FAIR_CLOSES.contains(&code) && !expired {
+            if !self.excused && !fair {
                 return Err(format!("closed with {code}, though it kept to the protocol"));
             }
             if !self.excused && code == 3012 && around.plan.prompt {
@@ -420,7 +493,7 @@ impl Client {
                 }
                 Ok(())
             }
-            Received::Push { channel, event, .. } => self.pushed(now, around, &channel, &event),
+            Received::Push { channel, number, event } => self.pushed(now, around, &channel, number, &event),
             Received::Reply { id, answer } => {
                 let asked =
                     self.pending.remove(&id).ok_or_else(|| format!("a reply to {id}, which nobody asked"))?;
@@ -434,20 +507,31 @@ impl Client {
         &mut self,
         now: Duration,
         around: &mut Surroundings,
-        channel: &str,
+        name: &str,
+        shorthand: u32,
         event: &Event<'_>,
     ) -> Result<(), String> {
-        let number = around.channels.iter().position(|known| known.name == channel);
-        let number = number.ok_or_else(|| format!("a push in {channel:?}"))?;
+        let called = |view: &View| match shorthand {
+            0 => around.channels[view.channel].name == name,
+            _ => view.number == shorthand && matches!(view.stand, Stand::On | Stand::Leaving),
+        };
+        let number = self.views.iter().position(called);
+        let number = number.ok_or_else(|| format!("a push in {name:?}, number {shorthand}"))?;
+        let channel = &around.channels[number].name;
+        let (json, unix) = (self.encoding == Encoding::Json, unix(now, around));
         let view = &mut self.views[number];
+        let plainly = matches!(event, Event::Unsubscribe(_));
+        if !plainly && shorthand != view.number {
+            return Err(format!("a push in {channel} with number {shorthand}, not {}", view.number));
+        }
         match event {
             Event::Publication(message) => {
                 around.trace.note("publication", self.number as u64, message.offset);
-                view.published(message, &mut around.ledger)
+                view.published(message, json, &mut around.ledger)
             }
             Event::Unsubscribe(ended) => {
                 around.trace.note("unsubscribed", self.number as u64, u64::from(ended.code));
-                view.ended(ended.code, now)
+                view.ended(ended.code, now, unix)
             }
             Event::Join(_) | Event::Leave(_) => {
                 let there = matches!(view.stand, Stand::On | Stand::Leaving);
@@ -470,9 +554,10 @@ impl Client {
         match (asked, answer) {
             (Asked::Connect, Answer::Connect(session)) => {
                 self.ready = true;
+                self.turned_away = false;
                 self.session = session.client.clone().into_owned();
-                around.trace.note("session", self.number as u64, 0);
-                Ok(())
+                around.trace.note("session", self.number as u64, session.subs.len() as u64);
+                self.session_began(now, around, session)
             }
             (Asked::Connect, Answer::Error(failure)) if matches!(failure.code, 100 | 109 | 111) => {
                 self.leave(around, 0);
@@ -481,10 +566,13 @@ impl Client {
             (Asked::Subscribe(channel), Answer::Subscribe(reply)) => {
                 let view = &mut self.views[channel];
                 around.trace.note("subscribed", self.number as u64, reply.offset);
-                view.subscribed(now, reply, &mut around.ledger)
+                view.subscribed(now, reply, self.encoding == Encoding::Json, &mut around.ledger)
                     .map_err(|crime| format!("in {}: {crime}", around.channels[channel].name))
             }
-            (Asked::Subscribe(channel), Answer::Error(failure)) if matches!(failure.code, 100 | 111) => {
+            (Asked::Subscribe(channel), Answer::Error(failure))
+                if matches!(failure.code, 100 | 111)
+                    || failure.code == 109 && self.views[channel].expire_at.is_some() =>
+            {
                 self.views[channel].stand = Stand::Off(later);
                 Ok(())
             }
@@ -512,13 +600,36 @@ impl Client {
                 }
                 Ok(())
             }
-            (Asked::Presence, Answer::Presence(_) | Answer::PresenceStats(_))
-            | (Asked::Refresh, Answer::Refresh(_)) => Ok(()),
+            (Asked::Presence, Answer::Presence(_) | Answer::PresenceStats(_)) => Ok(()),
+            (Asked::Refresh { expiry, other: false }, Answer::Refresh(refreshed))
+                if refreshed.expires == expiry.is_some() =>
+            {
+                self.expire_at = expiry;
+                Ok(())
+            }
+            (Asked::SubRefresh(channel, expiry), Answer::SubRefresh(refreshed))
+                if refreshed.expires == expiry.is_some() =>
+            {
+                self.views[channel].expire_at = expiry;
+                Ok(())
+            }
+            (Asked::SubRefresh(channel, _), Answer::Error(failure)) if failure.code == 103 => {
+                let there = self.views[channel].stand == Stand::On;
+                if there { Err("no subscription to refresh, though there is one".to_owned()) } else { Ok(()) }
+            }
             (Asked::Rpc, Answer::Error(failure)) if failure.code == 108 => Ok(()),
             (Asked::History(_), Answer::Error(failure)) if failure.code == 112 => Ok(()),
-            (Asked::Refresh, Answer::Error(failure)) if failure.code == 110 => Ok(()),
+            (Asked::Refresh { .. } | Asked::SubRefresh(..), Answer::Error(failure))
+                if failure.code == 110 =>
+            {
+                Ok(())
+            }
             (
-                Asked::Publish(_) | Asked::Presence | Asked::History(_) | Asked::Refresh,
+                Asked::Publish(_)
+                | Asked::Presence
+                | Asked::History(_)
+                | Asked::Refresh { .. }
+                | Asked::SubRefresh(..),
                 Answer::Error(failure),
             ) if matches!(failure.code, 100 | 111) => Ok(()),
             _ => Err(format!("{asked:?} is answered with {answer:?}")),
@@ -528,23 +639,6 @@ impl Client {
 
 /// What a client decides.
 impl Client {
-    fn connect(&mut self, now: Duration, around: &Surroundings) {
-        let token = self.user.clone().map(|user| {
-            let unix = around.kernel.borrow().unix + now.as_secs();
-            let expiry = self.random.chance(100).then(|| unix + self.random.between(5, 60));
-            token(&user, expiry)
-        });
-        let connect = Connect { token: token.unwrap_or_default().into(), ..Connect::default() };
-        self.ask(Asked::Connect, Request::Connect(connect));
-        if self.random.chance(300) {
-            // Some do not wait for the answer.
-            let view = self.random.index(self.views.len());
-            if self.views[view].wanted {
-                self.subscribe(around, view);
-            }
-        }
-    }
-
     fn ask(&mut self, asked: Asked, request: Request<'_>) {
         let id = self.next_id;
         self.next_id += 1;
@@ -613,8 +707,8 @@ impl Client {
         for channel in 0..self.views.len() {
             let view = &mut self.views[channel];
             match view.stand {
-                Stand::Off(from) if view.wanted && now >= from => self.subscribe(around, channel),
-                Stand::On if !view.wanted => {
+                Stand::Off(from) if view.wanted && now >= from => self.subscribe(now, around, channel),
+                Stand::On if !view.wanted && view.entry != Entry::Server => {
                     view.stand = Stand::Leaving;
                     let name = around.channels[channel].name.clone().into();
                     self.ask(Asked::Unsubscribe(channel), Request::Unsubscribe { channel: name });
@@ -622,27 +716,6 @@ impl Client {
                 _ => {}
             }
         }
-    }
-
-    fn subscribe(&mut self, around: &Surroundings, channel: usize) {
-        let view = &mut self.views[channel];
-        if !matches!(view.stand, Stand::Off(_)) {
-            return;
-        }
-        let optional = around.channels[channel].optional;
-        let recover = view.position.clone().filter(|_| !self.random.chance(100));
-        let positioned = !optional || recover.is_some() || self.random.chance(500);
-        let asked = Subscribe {
-            channel: around.channels[channel].name.clone().into(),
-            recover: recover.is_some(),
-            epoch: recover.as_ref().map(|(epoch, _)| epoch.clone()).unwrap_or_default().into(),
-            offset: recover.as_ref().map_or(0, |(_, offset)| *offset),
-            positioned: optional && positioned,
-            recoverable: optional && positioned,
-            ..Subscribe::default()
-        };
-        view.stand = Stand::Asking(recover);
-        self.ask(Asked::Subscribe(channel), Request::Subscribe(asked));
     }
 
     fn talk(&mut self, now: Duration, around: &mut Surroundings) {
@@ -659,7 +732,9 @@ impl Client {
                     self.publish(now, around, channel, &name);
                 }
             }
-            8 => self.views[channel].wanted = !self.views[channel].wanted,
+            8 if matches!(self.views[channel].entry, Entry::Free | Entry::Token) => {
+                self.views[channel].wanted = !self.views[channel].wanted;
+            }
             9 if around.channels[channel].presence => {
                 let request = if self.random.chance(500) {
                     Request::Presence { channel: name.into() }
@@ -683,14 +758,8 @@ impl Client {
                 self.pings.push_back(payload);
             }
             13 => self.command(0, Request::Send { data: b"{}" }),
-            14 => {
-                if let Some(user) = self.user.clone() {
-                    let unix = around.kernel.borrow().unix + now.as_secs();
-                    let expiry = self.random.chance(500).then(|| unix + self.random.between(5, 60));
-                    let token = token(&user, expiry).into();
-                    self.ask(Asked::Refresh, Request::Refresh { token });
-                }
-            }
+            14 => self.refresh(now, around),
+            15 | 16 => self.sub_refresh(now, around, channel),
             _ => {}
         }
     }
@@ -699,12 +768,17 @@ impl Client {
         let padding = self.random.below(around.plan.payload_bytes) as usize;
         // In Protobuf a payload may be anything.
         let raw = self.encoding == Encoding::Protobuf && self.random.chance(500);
-        let (serial, data) = around.ledger.say(channel, self.number, &self.session, now, padding, raw);
+        let Channel { delta, tags, .. } = around.channels[channel];
+        let raw = raw && !tags;
+        let tag = tags.then(|| self.random.below(8));
+        let words = Words { padding, raw, alike: delta, tag };
+        let (serial, data) = around.ledger.say(channel, self.number, &self.session, now, words);
         around.trace.note("publishes", self.number as u64, serial);
-        if !raw && self.random.chance(200) {
+        if tags || !raw && self.random.chance(200) {
             // By a call, and perhaps again as if no answer had come: it is made once.
             let text = String::from_utf8_lossy(&data);
-            let call = format!(r#"{{"channel":"{name}","data":{text},"idempotency_key":"{serial}"}}"#);
+            let tags = tag.map(|tag| format!(r#","tags":{{"{TAG}":"{tag}"}}"#)).unwrap_or_default();
+            let call = format!(r#"{{"channel":"{name}","data":{text},"idempotency_key":"{serial}"{tags}}}"#);
             for _ in 0..self.random.between(1, 3) {
                 around.ledger.repeat(serial);
                 let rpc = Rpc { method: "publish".into(), data: call.as_bytes() };
@@ -782,28 +856,4 @@ impl Client {
             around.trace.note("writes", self.number as u64, count as u64);
         }
     }
-}
-
-/// A token that the relay of a simulation finds genuine.
-fn token(user: &str, expiry: Option<u64>) -> String {
-    let mut claims = serde_json::json!({ "sub": user });
-    if let Some(expiry) = expiry {
-        claims["exp"] = expiry.into();
-    }
-    let header = encode(br#"{"alg":"HS256"}"#);
-    format!("{header}.{}.{GENUINE}", encode(claims.to_string().as_bytes()))
-}
-
-/// Base64url without padding (RFC 4648 §5).
-fn encode(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-    let mut text = String::new();
-    for chunk in bytes.chunks(3) {
-        let word =
-            chunk.iter().fold(0u32, |word, byte| word << 8 | u32::from(*byte)) << (8 * (3 - chunk.len()));
-        for digit in 0..=chunk.len() {
-            text.push(char::from(DIGITS[(word >> (18 - 6 * digit) & 63) as usize]));
-        }
-    }
-    text
 }

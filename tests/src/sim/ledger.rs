@@ -20,12 +20,29 @@ pub(super) struct Said {
     padding: usize,
     /// The payload is not JSON.
     raw: bool,
+    /// What the padding is made of.
+    letter: char,
+    /// The value of the tag [`TAG`].
+    pub(super) tag: Option<u64>,
     /// It was said more than once, with one key.
     repeated: bool,
     /// The publisher has been told that it is stored and on its way.
     pub(super) acknowledged: bool,
     /// Where some client saw it.
     place: Option<(String, u64)>,
+}
+
+/// What a publication is to be.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Words {
+    /// Bytes of padding in the payload.
+    pub(super) padding: usize,
+    /// The payload is not JSON.
+    pub(super) raw: bool,
+    /// It is much like the others of its kind.
+    pub(super) alike: bool,
+    /// The value of the tag [`TAG`].
+    pub(super) tag: Option<u64>,
 }
 
 /// See the module.
@@ -44,10 +61,12 @@ impl Ledger {
         publisher: usize,
         session: &str,
         at: Duration,
-        padding: usize,
-        raw: bool,
+        words: Words,
     ) -> (u64, Vec<u8>) {
+        let Words { padding, raw, alike, tag } = words;
         let serial = self.said.len() as u64;
+        // What is to be sent as differences is much like what was said before.
+        let letter = if alike { '=' } else { char::from(b'a' + (serial % 26) as u8) };
         let session = session.to_owned();
         self.said.push(Said {
             channel,
@@ -56,11 +75,13 @@ impl Ledger {
             at,
             padding,
             raw,
+            letter,
+            tag,
             repeated: false,
             acknowledged: false,
             place: None,
         });
-        (serial, payload(serial, padding, raw))
+        (serial, payload(serial, padding, raw, letter))
     }
 
     /// The publisher was told that it is out.
@@ -92,7 +113,7 @@ impl Ledger {
         let serial = serial.and_then(|number| number.parse().ok());
         let serial: u64 = serial.ok_or_else(|| format!("nobody said {text:.60}"))?;
         let said = self.said.get(serial as usize).ok_or_else(|| format!("nobody said {text:.60}"))?;
-        if *data != payload(serial, said.padding, said.raw) {
+        if *data != payload(serial, said.padding, said.raw, said.letter) {
             return Err(format!("publication {serial} was said in other words than {text:.60}"));
         }
         if said.channel != channel {
@@ -101,6 +122,12 @@ impl Ledger {
         let from = message.info.as_ref().map(|info| info.client.as_ref());
         if from != Some(&said.session) {
             return Err(format!("publication {serial} was said by {}, not {from:?}", said.session));
+        }
+        let tags: Vec<(&str, &str)> =
+            message.tags.iter().map(|(name, value)| (name.as_ref(), value.as_ref())).collect();
+        let value = said.tag.map(|value| value.to_string());
+        if tags != value.iter().map(|value| (TAG, value.as_str())).collect::<Vec<_>>() {
+            return Err(format!("publication {serial} was said with tag {value:?}, not {tags:?}"));
         }
         self.placed(serial, epoch, message.offset)?;
         Ok(serial)
@@ -135,8 +162,10 @@ impl Ledger {
     }
 }
 
-fn payload(serial: u64, padding: usize, raw: bool) -> Vec<u8> {
-    let letter = char::from(b'a' + (serial % 26) as u8);
+/// The one tag there is.
+pub(super) const TAG: &str = "n";
+
+fn payload(serial: u64, padding: usize, raw: bool, letter: char) -> Vec<u8> {
     let text = format!("\"{serial}:{}\"", String::from(letter).repeat(padding));
     // A raw one begins with a byte that is neither JSON nor text.
     if raw { [&[0xff], text.as_bytes()].concat() } else { text.into_bytes() }

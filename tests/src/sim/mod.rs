@@ -4,6 +4,7 @@
 //! Safety is checked after each turn; at the end faults stop, everybody reads, and all that is owed has to arrive.
 
 mod client;
+mod delta;
 mod doorman;
 mod kernel;
 mod ledger;
@@ -14,6 +15,7 @@ mod secure;
 mod settle;
 mod socket;
 mod system;
+mod token;
 mod trace;
 mod view;
 mod wire;

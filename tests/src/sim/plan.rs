@@ -54,6 +54,53 @@ pub(super) struct Plan {
     pub(super) durable: bool,
     /// It ends with a drain rather than by everybody leaving.
     pub(super) drains: bool,
+    /// Which features its clients use.
+    pub(super) features: Features,
+}
+
+/// What a world's clients ask for beyond publications in open channels.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Features {
+    /// The server subscribes some users to channels that their tokens name.
+    pub(super) server_side: bool,
+    /// Every user has a personal channel.
+    pub(super) personal: bool,
+    /// There are channels that are entered with a token.
+    pub(super) private: bool,
+    /// Tokens that expire within seconds, per mille.
+    pub(super) expiry: u64,
+    /// Connections of one user; 0 is any number.
+    pub(super) user_limit: u32,
+    /// A user's newest connection ends the others.
+    pub(super) single: bool,
+    /// Some take publications as differences.
+    pub(super) delta: bool,
+    /// Some take only publications with certain tags.
+    pub(super) tags: bool,
+    /// Some take channels by number, where they may.
+    pub(super) numbers: bool,
+}
+
+impl Features {
+    fn new(random: &mut Random) -> Self {
+        let single = random.chance(60);
+        Self {
+            server_side: random.chance(350),
+            personal: random.chance(250),
+            private: random.chance(350),
+            expiry: if random.chance(400) { random.pick(&[100, 400, 900]) } else { 0 },
+            user_limit: if single { 1 } else { random.pick(&[0, 0, 0, 1, 3]) },
+            single,
+            delta: random.chance(350),
+            tags: random.chance(350),
+            numbers: random.chance(500),
+        }
+    }
+
+    /// Users matter: most clients have one.
+    pub(super) const fn about_users(&self) -> bool {
+        self.server_side || self.personal || self.user_limit > 0 || self.expiry > 0
+    }
 }
 
 /// How often what goes wrong, per mille of the occasions.
@@ -168,6 +215,7 @@ impl Plan {
             sources: random.pick(&[3, 60_000]),
             durable: random.chance(600),
             drains: random.chance(300),
+            features: Features::new(random),
             listeners,
         }
     }

@@ -44,6 +44,8 @@ pub(super) struct Relay {
     trace: Trace,
     /// Reports of counters received.
     pub(super) reports: u64,
+    /// Links of shards that have ended.
+    pub(super) links_ended: u64,
 }
 
 struct Link {
@@ -81,6 +83,7 @@ impl Relay {
             random,
             trace,
             reports: 0,
+            links_ended: 0,
         }
     }
 
@@ -188,6 +191,7 @@ impl Relay {
         self.kernel.borrow_mut().peer_close(link.line);
         if link.purpose == Some(Purpose::Shard) {
             self.broker.link_closed(now, link.id);
+            self.links_ended += 1;
         }
         self.trace.note("link ends", u64::from(link.line.0), u64::from(link.id.0));
     }

@@ -58,7 +58,7 @@ impl World {
     }
 
     fn unrest(&self) -> String {
-        let clients = self.clients.iter().filter(|client| !client.is_settled());
+        let clients = self.clients.iter().filter(|client| !client.is_settled(&self.around));
         let named: Vec<String> = clients.take(3).map(|client| client.condition()).collect();
         let shard = self.reactor.shard();
         format!(
@@ -71,7 +71,7 @@ impl World {
     }
 
     fn is_settled(&self) -> bool {
-        self.clients.iter().all(|client| client.is_settled())
+        self.clients.iter().all(|client| client.is_settled(&self.around))
             && self.relay.is_still()
             && self.kernel.borrow().is_still()
             && self.reactor.shard().stats().fanout_bytes == 0
@@ -98,7 +98,7 @@ impl World {
                         client.number, self.around.channels[view.channel].name
                     )
                 })?;
-                if view.stand == Stand::On {
+                if view.stand == Stand::On && !view.hidden {
                     present[view.channel].push(client.session.clone());
                 }
             }
@@ -126,6 +126,11 @@ impl World {
             if counted != expected {
                 return Err(format!("at rest there are {counted} {what}, not {expected}"));
             }
+        }
+        let limit = self.plan.features.user_limit as usize;
+        let crowd = self.sessions().into_iter().find(|(_, count)| limit > 0 && *count > limit);
+        if let Some((user, count)) = crowd.filter(|_| self.relay.links_ended == 0) {
+            return Err(format!("{user} has {count} sessions, {limit} are allowed"));
         }
         if self.relay.reports == 0 {
             return Err("the relay was never told a counter".to_owned());

@@ -7,7 +7,10 @@ use std::{
 
 use protocol::client::received::{Message, Subscription};
 
-use super::ledger::Ledger;
+use super::{
+    delta,
+    ledger::{Ledger, Said},
+};
 
 /// How a client stands to a channel.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -43,11 +46,52 @@ pub(super) struct View {
     last: Option<u64>,
     /// Highest serial by publisher, in channels without offsets.
     newest: BTreeMap<usize, u64>,
+    /// How the client comes in.
+    pub(super) entry: Entry,
+    /// Others do not see it.
+    pub(super) hidden: bool,
+    /// Unix seconds at which the subscription expires, or (while asking) will.
+    pub(super) expire_at: Option<u64>,
+    /// What it asks for beyond publications.
+    pub(super) manner: Manner,
+    /// The channel's number in pushes; 0 for none.
+    pub(super) number: u32,
+    /// Publications come as differences: agreed.
+    delta: bool,
+    /// With that: the last one.
+    base: Option<Vec<u8>>,
 }
+
+/// How a client comes into a channel.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Entry {
+    /// By asking.
+    Free,
+    /// By asking with a token.
+    Token,
+    /// The server subscribes it.
+    Server,
+    /// Not at all.
+    Barred,
+}
+
+/// What a subscription asks for beyond publications.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) struct Manner {
+    /// Differences.
+    pub(super) delta: bool,
+    /// A number for the channel's name.
+    pub(super) numbered: bool,
+    /// Only publications whose tag is at least [`LEAST`].
+    pub(super) filtered: bool,
+}
+
+/// What a filter lets pass.
+pub(super) const LEAST: u64 = 4;
 
 impl View {
     /// Of a channel not yet asked for.
-    pub(super) const fn new(channel: usize, history: bool) -> Self {
+    pub(super) const fn new(channel: usize, history: bool, entry: Entry) -> Self {
         Self {
             channel,
             history,
@@ -59,12 +103,20 @@ impl View {
             epoch: String::new(),
             last: None,
             newest: BTreeMap::new(),
+            entry,
+            hidden: false,
+            expire_at: None,
+            manner: Manner { delta: false, numbered: false, filtered: false },
+            number: 0,
+            delta: false,
+            base: None,
         }
     }
 
     /// The connection is gone.
     pub(super) fn lost(&mut self, now: Duration) {
         self.stand = Stand::Off(now);
+        self.expire_at = None;
     }
 
     /// The server's yes.
@@ -72,11 +124,19 @@ impl View {
         &mut self,
         now: Duration,
         reply: &Subscription<'_>,
+        json: bool,
         ledger: &mut Ledger,
     ) -> Result<(), String> {
         let Stand::Asking(asked) = std::mem::replace(&mut self.stand, Stand::On) else {
             return Err("subscribed without being asked to".to_owned());
         };
+        if reply.expires != self.expire_at.is_some() {
+            return Err(format!("expires: {}, though it should be {:?}", reply.expires, self.expire_at));
+        }
+        if (reply.delta, reply.number > 0) != (self.manner.delta, self.manner.numbered) {
+            return Err(format!("delta {}, number {}, not {:?}", reply.delta, reply.number, self.manner));
+        }
+        (self.delta, self.number, self.base) = (reply.delta, reply.number, None);
         if reply.positioned && reply.epoch.is_empty() {
             return Err("positioned in a stream without an epoch".to_owned());
         }
@@ -90,7 +150,7 @@ impl View {
             self.epoch = reply.epoch.clone().into_owned();
             self.last = Some(reply.offset);
             for message in &reply.publications {
-                self.published(message, ledger)?;
+                self.published(message, json, ledger)?;
             }
             return Ok(());
         }
@@ -108,11 +168,21 @@ impl View {
     }
 
     /// One publication.
-    pub(super) fn published(&mut self, message: &Message<'_>, ledger: &mut Ledger) -> Result<(), String> {
+    pub(super) fn published(
+        &mut self,
+        message: &Message<'_>,
+        json: bool,
+        ledger: &mut Ledger,
+    ) -> Result<(), String> {
         if !matches!(self.stand, Stand::On | Stand::Leaving) {
             return Err(format!("a publication in a channel that is not subscribed to ({:?})", self.stand));
         }
-        let serial = ledger.heard(self.channel, &self.epoch, message)?;
+        let data = self.whole(message, json)?;
+        let whole = Message { data: &data, ..message.clone() };
+        let serial = ledger.heard(self.channel, &self.epoch, &whole)?;
+        if self.manner.filtered && !passes(ledger.said(serial)) {
+            return Err(format!("publication {serial} does not pass the filter"));
+        }
         if !self.seen.insert(serial) {
             return Err(format!("publication {serial} for the second time"));
         }
@@ -121,7 +191,7 @@ impl View {
         }
         if self.history {
             if let Some(last) = self.last
-                && message.offset != last + 1
+                && (message.offset <= last || !self.manner.filtered && message.offset != last + 1)
             {
                 return Err(format!("offset {} comes after {last}, and nothing was said", message.offset));
             }
@@ -140,14 +210,38 @@ impl View {
         }
     }
 
-    /// The server's end of a subscription.
-    pub(super) fn ended(&mut self, code: u32, now: Duration) -> Result<(), String> {
+    /// The payload that a client makes of what it is sent.
+    fn whole(&mut self, message: &Message<'_>, json: bool) -> Result<Vec<u8>, String> {
+        if !self.delta {
+            return if message.delta {
+                Err("a difference that nobody asked for".to_owned())
+            } else {
+                Ok(message.data.to_vec())
+            };
+        }
+        let text = || serde_json::from_slice::<String>(message.data).map(String::into_bytes);
+        let data = if json { text().map_err(|_| "not in a string")? } else { message.data.to_vec() };
+        let data = match self.base.as_ref().filter(|_| message.delta) {
+            None if message.delta => return Err("a difference to nothing".to_owned()),
+            None => data,
+            Some(base) => delta::apply(base, &data)
+                .ok_or_else(|| format!("at {}, a difference to something else", message.offset))?,
+        };
+        self.base = Some(data.clone());
+        Ok(data)
+    }
+
+    /// The server's end of a subscription, at this time of the world's clock (or the clock is not to be trusted).
+    pub(super) fn ended(&mut self, code: u32, now: Duration, unix: Option<u64>) -> Result<(), String> {
+        let due = |at: u64| unix.is_none_or(|unix| unix >= at + EXPIRED_SUB_GRACE_S);
+        let fair = code == 2500 || code == 2501 && self.expire_at.is_some_and(due);
         match self.stand {
-            Stand::On if code == 2500 => {
+            Stand::On if fair && self.entry != Entry::Server => {
                 self.stand = Stand::Off(now);
+                self.expire_at = None;
                 Ok(())
             }
-            Stand::Leaving if code == 2500 => Ok(()),
+            Stand::Leaving if fair => Ok(()),
             _ => Err(format!("unsubscribed with code {code} while {:?}", self.stand)),
         }
     }
@@ -159,19 +253,28 @@ impl View {
             return Ok(());
         }
         if let Some((epoch, offset)) = &self.position
+            && !self.manner.filtered
             && (*offset, epoch) != (top.0, &top.1)
         {
             return Err(format!("stands at {epoch}/{offset}, the stream at {}/{}", top.1, top.0));
         }
-        let owed = |(serial, said): &(u64, &super::ledger::Said)| {
+        let owed = |(serial, said): &(u64, &Said)| {
             said.channel == self.channel
                 && said.acknowledged
                 && said.at >= self.since
                 && !self.seen.contains(serial)
+                && (!self.manner.filtered || passes(said))
         };
         match ledger.all().find(owed) {
             Some((serial, _)) => Err(format!("never got publication {serial}, which was acknowledged")),
             None => Ok(()),
         }
     }
+}
+
+/// Whole seconds after its expiry until which a subscription may be refreshed.
+pub(super) const EXPIRED_SUB_GRACE_S: u64 = 1;
+
+fn passes(said: &Said) -> bool {
+    said.tag.is_some_and(|tag| tag >= LEAST)
 }

@@ -2,6 +2,7 @@
 
 use std::{
     cell::RefCell,
+    collections::BTreeMap,
     path::PathBuf,
     rc::Rc,
     sync::{Arc, atomic::Ordering},
@@ -19,7 +20,7 @@ use relay::Limits;
 use wire::settings::{ClientOptions, Namespace, Settings, Tokens};
 
 use super::{
-    client::{Channel, Client, Phase, Surroundings},
+    client::{Channel, Client, EXPIRED_GRACE_S, Phase, Surroundings, USERS, user},
     doorman::Doorman,
     kernel::Kernel,
     ledger::Ledger,
@@ -29,6 +30,7 @@ use super::{
     secure::Secure,
     system::{Plant, SimOutside, SimSys},
     trace::Trace,
+    view::EXPIRED_SUB_GRACE_S,
 };
 
 /// A shard's link and its signing connection.
@@ -110,6 +112,8 @@ impl World {
             tls: secure.as_ref().map(|secure| Arc::clone(&secure.client)),
             phase: Phase::Busy,
             stalled: None,
+            calm_at: None,
+            sessions: BTreeMap::new(),
         };
         let mut clients = Vec::new();
         for number in 0..plan.clients {
@@ -151,12 +155,23 @@ impl World {
         self.trace.stand(self.step, now);
         self.kernel.borrow_mut().deliver();
         self.relay.step()?;
+        self.around.sessions = self.sessions();
         let first = self.random.index(self.clients.len());
         for turn in 0..self.clients.len() {
             let number = (first + turn) % self.clients.len();
             self.clients[number].step(&mut self.around)?;
         }
         Ok(())
+    }
+
+    /// By user, as the clients see it.
+    pub(super) fn sessions(&self) -> BTreeMap<String, usize> {
+        let mut sessions = BTreeMap::new();
+        for user in self.clients.iter().filter(|client| client.is_ready()).filter_map(|client| client.user())
+        {
+            *sessions.entry(user.to_owned()).or_default() += 1;
+        }
+        sessions
     }
 
     fn pace(&mut self) -> Duration {
@@ -245,6 +260,7 @@ impl World {
     /// Faults end; what is away comes back.
     pub(super) fn calm(&mut self) {
         self.trace.note("calm", 0, 0);
+        self.around.calm_at = Some(self.kernel.borrow().now);
         self.kernel.borrow_mut().rates = Rates::default();
         self.kernel.borrow_mut().latency = Duration::ZERO;
         self.relay.stopped_until = Duration::ZERO;
@@ -305,12 +321,12 @@ impl World {
         if stats.backlog_bytes > bound {
             return Err(format!("{} bytes are held, {bound} are allowed", stats.backlog_bytes));
         }
-        if stats.subscriptions > stats.established * self.around.channels.len() as u64 {
+        let sessions = stats.established + stats.connecting;
+        if stats.subscriptions > sessions * self.around.channels.len() as u64 {
             return Err(format!(
-                "{} subscriptions in {} channels by {} sessions",
+                "{} subscriptions in {} channels by {sessions} sessions",
                 stats.subscriptions,
                 self.around.channels.len(),
-                stats.established
             ));
         }
         Ok(())
@@ -345,11 +361,26 @@ fn channels(plan: &Plan) -> Vec<Channel> {
         ("fast", false, false, false),
         ("soft", true, false, true),
     ];
+    let features = plan.features;
     let mut channels = Vec::new();
     for number in 0..plan.channels {
         for (kind, history, presence, optional) in kinds {
-            channels.push(Channel { name: format!("{kind}:{number}"), history, presence, optional });
+            let name = format!("{kind}:{number}");
+            channels.push(Channel { name, history, presence, optional, ..Channel::default() });
         }
+    }
+    let more = [
+        (features.private, Channel { name: "$priv:0".to_owned(), private: true, ..Channel::default() }),
+        (features.delta, Channel { name: "diff:0".to_owned(), delta: true, ..Channel::default() }),
+        (features.tags, Channel { name: "tags:0".to_owned(), tags: true, ..Channel::default() }),
+    ];
+    for (there, channel) in more {
+        channels.extend(there.then_some(Channel { history: true, ..channel }));
+    }
+    for number in 0..if features.personal { USERS } else { 0 } {
+        let owner = Some(user(number));
+        let name = format!("mine:#{}", user(number));
+        channels.push(Channel { name, history: true, owner, ..Channel::default() });
     }
     channels
 }
@@ -375,6 +406,9 @@ fn settings(plan: &Plan) -> Settings {
         ..open(name)
     };
     let forced = |name: &str| Namespace { force_recovery: true, force_positioning: true, ..kept(name) };
+    let compact = |namespace: Namespace| Namespace { allow_channel_compaction: true, ..namespace };
+    let entered = |name: &str| Namespace { allow_subscribe_for_client: false, ..forced(name) };
+    let features = plan.features;
     Settings {
         version: "sim".to_owned(),
         client: ClientOptions {
@@ -382,15 +416,23 @@ fn settings(plan: &Plan) -> Settings {
             ping_interval_ms: plan.ping_ms,
             pong_timeout_ms: plan.pong_ms,
             stale_close_delay_ms: 2000,
-            expired_close_delay_ms: 1000,
+            expired_close_delay_ms: EXPIRED_GRACE_S as u32 * 1000,
+            expired_sub_close_delay_ms: EXPIRED_SUB_GRACE_S as u32 * 1000,
+            personal_channel: features.personal.then(|| "mine".to_owned()),
+            single_connection: features.single,
+            user_connection_limit: features.user_limit,
             queue_max_size: plan.queue_bytes,
             ..ClientOptions::default()
         },
         namespaces: vec![
+            compact(Namespace { allow_delta_fossil: true, delta_publish: true, ..forced("diff") }),
             open("fast"),
-            forced("hist"),
+            compact(forced("hist")),
+            entered("mine"),
+            entered("priv"),
             Namespace { presence: true, join_leave: true, force_push_join_leave: true, ..forced("room") },
             kept("soft"),
+            compact(Namespace { allow_tags_filter: true, ..forced("tags") }),
         ],
         tokens: Tokens { hmac: true, ..Tokens::default() },
         ..Settings::default()
