@@ -25,8 +25,8 @@ impl Newcomers {
         self.at = now;
         self.pressed = pressed;
         let most = NEWCOMERS_CREDIT.as_micros() as i64;
-        let earned = (passed.min(NEWCOMERS_CREDIT * NEWCOMERS_SHARE) / NEWCOMERS_SHARE).as_micros() as i64;
-        self.credit_us = if pressed { (self.credit_us + earned).min(most) } else { most };
+        let earned = i64::try_from((passed / NEWCOMERS_SHARE).as_micros()).unwrap_or(most);
+        self.credit_us = if pressed { self.credit_us.saturating_add(earned).min(most) } else { most };
     }
 
     /// Work for newcomers took this long.
