@@ -17,12 +17,14 @@ use crate::{
 /// See the module.
 pub(crate) struct Link {
     line: Line,
+    /// Why it was lost, until somebody asks.
+    lost: Option<io::Error>,
 }
 
 impl Link {
     pub(crate) const fn new(path: PathBuf, gateway: u64, shard: u16, token: u64) -> Self {
         let greeting = Greeting { version: VERSION, purpose: Purpose::Shard, gateway, shard };
-        Self { line: Line::new(path, greeting, token) }
+        Self { line: Line::new(path, greeting, token), lost: None }
     }
 
     pub(crate) const fn ready(&mut self, readable: bool, writable: bool) {
@@ -31,13 +33,20 @@ impl Link {
 
     /// Connects, reads and hears. True when there is more to read at once.
     pub(crate) fn advance(&mut self, sys: &mut impl Sys, shard: &mut Shard, now: Now) -> bool {
-        if !self.line.advance(sys, now.at) || shard.link_is_stuck() {
-            self.lose(sys, shard, now);
+        if !self.line.advance(sys, now.at) {
+            self.lose(sys, shard, now, io::Error::new(io::ErrorKind::TimedOut, "no greeting in time"));
+        } else if shard.link_is_stuck() {
+            self.lose(
+                sys,
+                shard,
+                now,
+                io::Error::new(io::ErrorKind::TimedOut, "the relay takes nothing more"),
+            );
         }
         let more = match self.read(sys, shard, now) {
             Ok(more) => more,
-            Err(_) => {
-                self.lose(sys, shard, now);
+            Err(error) => {
+                self.lose(sys, shard, now, error);
                 false
             }
         };
@@ -46,9 +55,16 @@ impl Link {
 
     /// Sends what the shard has queued.
     pub(crate) fn flush(&mut self, sys: &mut impl Sys, shard: &mut Shard, now: Now) {
-        if self.line.is_up() && self.line.send(sys, shard.link_out()).is_err() {
-            self.lose(sys, shard, now);
+        if self.line.is_up()
+            && let Err(error) = self.line.send(sys, shard.link_out())
+        {
+            self.lose(sys, shard, now, error);
         }
+    }
+
+    /// Why the link was lost, once for each time.
+    pub(crate) const fn take_lost(&mut self) -> Option<io::Error> {
+        self.lost.take()
     }
 
     /// When the link wants a turn of its own.
@@ -56,10 +72,11 @@ impl Link {
         self.line.deadline()
     }
 
-    fn lose(&mut self, sys: &mut impl Sys, shard: &mut Shard, now: Now) {
+    fn lose(&mut self, sys: &mut impl Sys, shard: &mut Shard, now: Now, why: io::Error) {
         if self.line.lose(sys, now.at) {
             shard.link_down(now);
         }
+        self.lost = Some(why);
     }
 
     fn read(&mut self, sys: &mut impl Sys, shard: &mut Shard, now: Now) -> io::Result<bool> {

@@ -41,6 +41,8 @@ pub trait Outside {
     fn process(&mut self) -> (u64, u64);
     /// Asks for freed memory to be given back.
     fn trim(&mut self);
+    /// Tells the operator.
+    fn say(&mut self, text: &str);
 }
 
 /// What a shard's loop is made of.
@@ -179,6 +181,9 @@ impl<S: Sys, O: Outside> Reactor<S, O> {
         self.busy |= self.shard.restore(now);
         self.flush(now);
         self.link.flush(&mut self.sys, &mut self.shard, now);
+        if let Some(why) = self.link.take_lost() {
+            self.outside.say(&format!("the link to the relay is lost: {why}; trying again until it is back"));
+        }
         self.close();
         self.report(now);
         Ok(!drained)

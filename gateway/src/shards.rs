@@ -59,6 +59,7 @@ impl Process {
 }
 
 struct Inbox {
+    shard: usize,
     orders: Receiver<Order>,
     process: Arc<Process>,
 }
@@ -74,6 +75,10 @@ impl Outside for Inbox {
 
     fn trim(&mut self) {
         self.process.trim.store(true, Ordering::Relaxed);
+    }
+
+    fn say(&mut self, text: &str) {
+        eprintln!("headland-gateway: shard {}: {text}", self.shard);
     }
 }
 
@@ -134,7 +139,7 @@ impl Shards {
                 opener,
                 keep,
                 core: config.shards.pin.then(|| cores[number % cores.len()]),
-                inbox: Inbox { orders: receiver, process: Arc::clone(process) },
+                inbox: Inbox { shard: number, orders: receiver, process: Arc::clone(process) },
                 setup: Setup {
                     options: options.clone(),
                     policy: Arc::clone(policy),

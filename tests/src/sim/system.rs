@@ -151,4 +151,6 @@ impl Outside for SimOutside {
     }
 
     fn trim(&mut self) {}
+
+    fn say(&mut self, _text: &str) {}
 }

@@ -31,6 +31,7 @@ fn without_a_relay_clients_stay_and_commands_get_a_temporary_error() {
     wait::until("the link to be back", client::WITHIN, || ann.publish("news", &json!("back")).ok()).unwrap();
     assert_eq!(bob.push_of("pub").unwrap()["data"], json!("back"));
     assert_eq!(ann.push_of("pub").unwrap()["data"], json!("back"));
+    assert!(world.gateway.log().contains("the link to the relay is lost"), "{}", world.gateway.log());
 }
 
 #[test]
