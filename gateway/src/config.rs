@@ -39,6 +39,8 @@ wire::config_table! {
         poll: Poll = Poll::default(),
         /// WebSockets that only listen.
         uni_websocket: UniWebSocket = UniWebSocket::default(),
+        /// Listeners that echo.
+        echo: Echo = Echo::default(),
         /// What happens on SIGTERM.
         drain: Drain = Drain::default(),
         /// What the program gives up once it runs.
@@ -61,6 +63,8 @@ wire::config_table! {
         address: SocketAddr = SocketAddr::from(([0, 0, 0, 0], 8443)),
         /// TLS (wss://), or plain (ws://) for use behind a proxy of your own.
         tls: bool = true,
+        /// For conformance tests only: speak no client protocol, but send every WebSocket message back as it came.
+        echo: bool = false,
         /// Connections that wait to be accepted, per shard. The kernel takes the smaller of this and net.core.somaxconn.
         backlog: u32 = 65_535,
         /// Unsent bytes in the kernel up to which a connection takes more; what a slow reader is owed above this is in our accounts.
@@ -195,6 +199,14 @@ wire::config_table! {
 }
 
 wire::config_table! {
+    /// Listeners that echo, for conformance tests: as large as these may ask.
+    pub struct Echo {
+        /// Largest message, all fragments together, in bytes. One that does not read what it is owed is not read from meanwhile.
+        message_size_limit: u32 = 16 * 1024 * 1024,
+    }
+}
+
+wire::config_table! {
     /// What happens on SIGTERM.
     pub struct Drain {
         /// Connections are closed (3001, clients reconnect elsewhere) evenly over this time.
@@ -292,11 +304,13 @@ fn check(loaded: &Loaded<Config>) -> Vec<Problem> {
             problem(path, &format!("found {duration:?}, allowed are 100ms to 10m"));
         }
     }
-    if !(1024..=64 * 1024 * 1024).contains(&config.limits.message_size_limit) {
-        problem(
-            "limits.message_size_limit",
-            &format!("found {}, allowed are 1024 to 67108864", config.limits.message_size_limit),
-        );
+    for (path, bytes) in [
+        ("limits.message_size_limit", config.limits.message_size_limit),
+        ("echo.message_size_limit", config.echo.message_size_limit),
+    ] {
+        if !(1024..=64 * 1024 * 1024).contains(&bytes) {
+            problem(path, &format!("found {bytes}, allowed are 1024 to 67108864"));
+        }
     }
     if config.sandbox.group.is_some() && config.sandbox.user.is_none() {
         problem("sandbox.group", "needs sandbox.user");

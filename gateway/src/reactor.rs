@@ -180,6 +180,8 @@ impl<S: Sys, O: Outside> Reactor<S, O> {
         let drained = self.shard.expire(now);
         self.busy |= self.shard.restore(now);
         self.flush(now);
+        // What was resumed by a flush or a deadline is read in the next turn, which does not wait then.
+        self.note_resumed();
         self.link.flush(&mut self.sys, &mut self.shard, now);
         if let Some(why) = self.link.take_lost() {
             self.outside.say(&format!("the link to the relay is lost: {why}; trying again until it is back"));
@@ -259,16 +261,20 @@ impl<S: Sys, O: Outside> Reactor<S, O> {
     }
 
     fn read(&mut self, now: Now) {
-        while let Some(index) = self.shard.take_resumed() {
-            if let Some(token) = self.shard.token_at(index) {
-                self.reads.push_back(Read { token, whole: true });
-            }
-        }
+        self.note_resumed();
         // Each at most once a turn: the answers to what was read are flushed, and counted against their reader, before more is.
         for _ in 0..READS_PER_TURN.min(self.reads.len()) {
             let Some(read) = self.reads.pop_front() else { break };
             if self.read_one(now, read) {
                 self.reads.push_back(read);
+            }
+        }
+    }
+
+    fn note_resumed(&mut self) {
+        while let Some(index) = self.shard.take_resumed() {
+            if let Some(token) = self.shard.token_at(index) {
+                self.reads.push_back(Read { token, whole: true });
             }
         }
     }

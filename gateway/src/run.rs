@@ -10,7 +10,7 @@ use std::{
 
 use protocol::{
     admission::{Caps, Rate},
-    shard::Options,
+    shard::{Echo, Options},
     upgrade::Rules,
 };
 
@@ -146,13 +146,19 @@ fn options(config: &Config, per_shard: u32, count: usize) -> Options {
             ..Rules::default()
         },
         tls: config.listeners.iter().map(|listener| listener.tls).collect(),
+        echo: Echo {
+            listeners: config.listeners.iter().map(|listener| listener.echo).collect(),
+            message_bytes_max: config.echo.message_size_limit as usize,
+        },
     }
 }
 
 fn announce(config: &Config, shards: &Shards, per_shard: u32, count: usize) {
     for (listener, address) in config.listeners.iter().zip(&shards.addresses) {
         let scheme = if listener.tls { "wss" } else { "ws" };
-        eprintln!("headland-gateway: listening on {scheme}://{address}{}", config.websocket.handler_prefix);
+        let path = &config.websocket.handler_prefix;
+        let echo = if listener.echo { ", which only echoes: for conformance tests" } else { "" };
+        eprintln!("headland-gateway: listening on {scheme}://{address}{path}{echo}");
     }
     eprintln!("headland-gateway: {count} shards, up to {per_shard} connections each");
 }

@@ -31,6 +31,7 @@ pub struct Builder {
     jwks: Option<Value>,
     certificates: Vec<(&'static str, Vec<&'static str>)>,
     programs: Option<PathBuf>,
+    echo: bool,
 }
 
 /// A running edge. Dropping it ends both programs and removes the folder.
@@ -62,6 +63,7 @@ impl Default for Builder {
             jwks: None,
             certificates: Vec::new(),
             programs: None,
+            echo: false,
         }
     }
 }
@@ -96,6 +98,13 @@ impl Builder {
         self
     }
 
+    /// Listeners that echo instead of speaking the client protocol.
+    #[must_use]
+    pub fn echo(mut self) -> Self {
+        self.echo = true;
+        self
+    }
+
     /// Takes the programs from another folder than that of this build.
     #[must_use]
     pub fn programs(mut self, folder: PathBuf) -> Self {
@@ -126,7 +135,9 @@ impl Builder {
         merge(&mut relay, self.relay);
         let listeners = [(Some(secure), true), (Some(plain), false), (secure6, true)];
         let listeners = listeners.iter().filter_map(|(address, tls)| {
-            address.map(|address| format!("[[listeners]]\naddress = \"{address}\"\ntls = {tls}\n"))
+            address.map(|address| {
+                format!("[[listeners]]\naddress = \"{address}\"\ntls = {tls}\necho = {}\n", self.echo)
+            })
         });
         let mut gateway = defaults(&format!("{LINK}{}", listeners.collect::<String>()));
         merge(&mut gateway, self.gateway);

@@ -136,6 +136,10 @@ impl Flags {
     pub const DAMMED: Self = Self(256);
     /// The relay counts the session for its user.
     pub const COUNTED: Self = Self(512);
+    /// No client protocol is spoken: messages go back as they came.
+    pub const ECHO: Self = Self(1024);
+    /// An [`Flags::ECHO`] connection that is not read from until it has read.
+    pub const ECHO_PAUSED: Self = Self(Self::ECHO.0 | Self::PAUSED.0);
 
     /// Whether all bits of `other` are set.
     pub const fn has(self, other: Self) -> bool {

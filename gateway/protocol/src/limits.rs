@@ -16,6 +16,8 @@ pub const PENDING_MAX: usize = 65_536;
 pub const PENDING_PER_CONNECTION_MAX: usize = 512;
 /// How long the relay may take to answer before the client gets a temporary error.
 pub const PENDING_TIMEOUT_MS: u64 = 5_000;
+/// Own bytes that wait for a connection are joined up to this size: what is longer is freed once it has been taken.
+pub const JOINED_BYTES_MAX: usize = 16 * 1024;
 /// Handshake records held for one connection while its flight is being worked on.
 pub const HANDSHAKE_INPUT_BYTES_MAX: usize = 20 * 1024;
 /// The relay is told of tokens with unknown keys at most once in this time.
@@ -26,6 +28,10 @@ pub const HEAD_BYTES_MAX: usize = 8 * 1024;
 pub const HTTP_BODY_BYTES_MAX: usize = 1024 * 1024;
 /// One TLS record's plaintext (RFC 8446 §5.1), and so the most that one send carries.
 pub const RECORD_BYTES_MAX: usize = 16 * 1024;
+/// What may wait for a connection of an echo listener before no more is read from it; one message may be beyond it.
+pub const ECHO_BACKLOG_BYTES_MAX: usize = 64 * 1024;
+/// How long a connection of an echo listener may be silent, or not read what it is owed.
+pub const ECHO_IDLE_MS: u64 = 60_000;
 /// How long a connection that has said goodbye may take to go.
 pub const CLOSING_MS: u64 = 3_000;
 /// A backlog above this share of the hard bound may last [`BACKLOG_SOFT_MS`].

@@ -7,6 +7,7 @@ use std::{collections::VecDeque, rc::Rc};
 use crate::{
     client::{encoding::Encoding, limits::MESSAGES_IN_FRAME_MAX},
     framing::Framing,
+    limits::JOINED_BYTES_MAX,
 };
 
 /// A piece of what is owed.
@@ -59,9 +60,10 @@ impl Outbox {
         self.check();
     }
 
-    /// Queues bytes written by `write`, joined to the last own chunk if that is the last. After [`Outbox::end_batch`] only.
+    /// Queues bytes written by `write`, joined to the last own chunk if that is the last and not long: a reader that is never
+    /// quite done would otherwise keep all that it has taken. After [`Outbox::end_batch`] only.
     pub fn push_with(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
-        if !matches!(self.chunks.back(), Some(Chunk::Own(_))) {
+        if !matches!(self.chunks.back(), Some(Chunk::Own(own)) if own.len() < JOINED_BYTES_MAX) {
             self.chunks.push_back(Chunk::Own(Vec::new()));
         }
         debug_assert_eq!(self.batched, 0, "bytes would overtake a message");
@@ -236,6 +238,20 @@ mod tests {
         let mut out = Vec::new();
         first.take(1000, &mut out);
         assert_eq!(out, b"one,shared,end");
+    }
+
+    #[test]
+    fn what_has_been_taken_is_freed_though_more_is_always_owed() {
+        let mut outbox = Outbox::default();
+        let mut out = Vec::new();
+        outbox.push_with(|out| out.resize(out.len() + 100, b'a'));
+        for _ in 0..1000 {
+            outbox.push_with(|out| out.resize(out.len() + 1000, b'b'));
+            outbox.take(1000, &mut out);
+            let kept: usize = outbox.chunks.iter().map(|chunk| chunk.bytes().len()).sum();
+            assert!(kept <= 2 * JOINED_BYTES_MAX, "{kept} bytes kept for {} owed", outbox.bytes());
+        }
+        assert_eq!((outbox.bytes(), out.len()), (100, 1_000_000));
     }
 
     #[test]

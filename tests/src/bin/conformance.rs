@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use tests::conformance::tls;
+use tests::conformance::{tls, websocket};
 
 #[derive(Parser)]
 struct Args {
@@ -27,11 +27,14 @@ enum What {
         #[arg(long)]
         testssl: PathBuf,
     },
+    /// The cases of the Autobahn suite.
+    Websocket,
 }
 
 fn main() -> ExitCode {
     let Args { results, what } = Args::parse();
     let outcome = match what {
+        What::Websocket => websocket::run(&results),
         What::Tls { python, testssl } => tls::run(&tls::Scanners { python, testssl }, &results),
     };
     match outcome {

@@ -1,6 +1,7 @@
 //! What tools of others say about a running edge, kept in the tree, and why each of their warnings is no fault of it.
 
 pub mod tls;
+pub mod websocket;
 
 use std::fmt::Write;
 

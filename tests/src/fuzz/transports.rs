@@ -7,7 +7,7 @@ use protocol::{
     admission::Caps,
     client::token::Keys,
     http::{Endpoint, Transports},
-    shard::{Options, Policy, Shard},
+    shard::{Echo, Options, Policy, Shard},
     time::Now,
     upgrade::{JSON, Origin, PROTOBUF, Rules},
 };
@@ -77,6 +77,7 @@ impl World {
             message_bytes_max: BODY_BYTES_MAX,
             rules,
             tls: vec![false],
+            echo: Echo::default(),
         };
         let settings = Settings {
             client: ClientOptions { allow_anonymous_connect_without_token: true, ..ClientOptions::default() },

@@ -13,7 +13,7 @@ use gateway::reactor::{Order, Reactor, Setup};
 use protocol::{
     admission::{Caps, Rate, Refused},
     client::token::Keys,
-    shard::{Options, Policy},
+    shard::{Echo, Options, Policy},
     upgrade::Rules,
 };
 use relay::Limits;
@@ -350,6 +350,7 @@ fn options(plan: &Plan) -> Options {
         message_bytes_max: 65_536,
         rules: Rules::default(),
         tls: plan.listeners.clone(),
+        echo: Echo::default(),
     }
 }
 

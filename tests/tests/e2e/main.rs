@@ -7,6 +7,7 @@ mod channels;
 mod config;
 mod demo;
 mod door;
+mod echo;
 mod features;
 mod loss;
 mod sandbox;

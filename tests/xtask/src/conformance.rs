@@ -31,6 +31,11 @@ const SUITES: &[Suite] = &[
         about: "sslyze and testssl.sh against a gateway, some four minutes; what they say is kept in tests/conformance/tls.txt",
         run: tls,
     },
+    Suite {
+        name: "websocket",
+        about: "the 301 uncompressed cases of the Autobahn suite against a gateway that echoes; verdicts are kept in tests/conformance/websocket.txt",
+        run: websocket,
+    },
 ];
 
 pub(crate) fn run(args: &Args) -> Result<bool> {
@@ -55,6 +60,17 @@ fn sdks(report: &mut Report) -> Result<()> {
         suite.env("HEADLAND_PROGRAMS", paths::target().join("debug"));
         suite.env("HEADLAND_CLIENTS", install::clients()).args(["--", "--test-threads=2"]);
         report.step("sdks", suite)?;
+    }
+    Ok(())
+}
+
+fn websocket(report: &mut Report) -> Result<()> {
+    let build = ["build", "--package", "gateway", "--package", "agent", "--package", "tests", "--bins"];
+    if report.step("build", paths::cargo(build))? {
+        let mut cases = Command::new(paths::target().join("debug/conformance"));
+        cases.env("HEADLAND_PROGRAMS", paths::target().join("debug"));
+        cases.arg("--results").arg(paths::root().join("tests/conformance")).arg("websocket");
+        report.step("websocket", cases)?;
     }
     Ok(())
 }

@@ -106,7 +106,10 @@ impl Shard {
         if connection.framing == Framing::Poll && self.go_on_with_poll(now, index) {
             return;
         }
-        let connection = &self.connections[index];
+        if self.connections[index].flags.has(Flags::ECHO_PAUSED) {
+            self.echo_flushed(now, index);
+        }
+        let Some(connection) = self.connections.get(index) else { return };
         let whole = connection.reader.held_bytes() == 0;
         if whole && connection.hot.as_ref().is_none_or(|hot| hot.is_idle()) {
             if let Some(hot) = self.connections[index].hot.take() {

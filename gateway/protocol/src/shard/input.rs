@@ -15,7 +15,7 @@ use crate::{
     time::{Now, Tick},
     tls::{Cause, Flight, Opened, Progress},
     upgrade::{self, Asked, Parsed, Refusal},
-    ws::{Item, Opcode, Role},
+    ws::{self, Item, Opcode, Role},
 };
 
 impl Shard {
@@ -290,7 +290,8 @@ impl Shard {
         if input.len() < self.needed(index) {
             return 0;
         }
-        if http::service(input, &self.options.rules).is_some() {
+        let echo = self.connections[index].flags.has(Flags::ECHO);
+        if !echo && http::service(input, &self.options.rules).is_some() {
             return self.service(now, index, input);
         }
         match upgrade::request(input, &self.options.rules) {
@@ -302,7 +303,8 @@ impl Shard {
             }
             Ok(Parsed::Incomplete) => self.refuse_request(index, input.len(), Refusal::HeadTooLarge),
             Ok(Parsed::Complete { consumed, head }) => {
-                let connect = if head.listens { http::connect_of(input) } else { None };
+                let listens = head.listens && !echo;
+                let connect = if listens { http::connect_of(input) } else { None };
                 let connection = &mut self.connections[index];
                 if let Asked::Known(id) = head.asked {
                     connection.encoding = super::encoding_of(id);
@@ -310,7 +312,7 @@ impl Shard {
                 if head.frame_pings {
                     connection.flags.set(Flags::FRAME_PING);
                 }
-                if head.listens {
+                if listens {
                     connection.set_framing(Framing::Uni);
                 }
                 let hot = connection.hot(&mut self.pool);
@@ -319,6 +321,9 @@ impl Shard {
                 self.enter(index, Phase::Fresh);
                 self.due[index] =
                     Tick::after(now, u64::from(self.policy.settings.client.stale_close_delay_ms));
+                if echo {
+                    self.echo_heard(now, index);
+                }
                 self.mark_dirty(index);
                 if let Some(connect) = connect {
                     self.listener_says(now, index, &connect);
@@ -338,16 +343,30 @@ impl Shard {
     }
 
     fn frame(&mut self, now: Now, index: usize, input: &mut [u8]) -> usize {
-        let limits = self.limits();
+        let limits = self.limits(index);
+        if self.connections[index].flags.has(Flags::ECHO) {
+            self.echo_heard(now, index);
+        }
         let mut reader = take(&mut self.connections[index].reader);
         let generation = self.connections[index].generation;
+        let farewell = !reader.is_inside_frame() && ws::is_close(input);
         let found = reader.next(Role::Server, input, &limits);
         let consumed = match found {
             Err(violation) => {
                 self.close_with(now, index, violation.code(), &violation.to_string());
+                // Whoever has said its last word waits for nothing but the end of the connection.
+                if farewell || ws::ends_with_close(input) {
+                    self.finish(index);
+                }
                 input.len()
             }
-            Ok((count, Item::Incomplete { .. } | Item::Nothing)) => count,
+            Ok((count, Item::Incomplete { .. } | Item::Nothing)) => {
+                // After a violation frames cannot be told apart, but the answer to our close frame ends what there is.
+                if reader.is_closed() && ws::ends_with_close(input) {
+                    self.finish(index);
+                }
+                count
+            }
             Ok((count, item)) => {
                 self.item(now, index, item);
                 count
@@ -364,11 +383,20 @@ impl Shard {
         match item {
             Item::Close { code, .. } => self.peer_closes(index, code),
             _ if closing => {}
+            Item::Ping(payload) if self.connections[index].flags.has(Flags::ECHO) => {
+                self.echo(index, Opcode::Pong, payload);
+            }
+            Item::Text(text) if self.connections[index].flags.has(Flags::ECHO) => {
+                self.echo(index, Opcode::Text, text.as_bytes());
+            }
+            Item::Binary(bytes) if self.connections[index].flags.has(Flags::ECHO) => {
+                self.echo(index, Opcode::Binary, &bytes);
+            }
             Item::Ping(payload) => {
                 let encoding = self.connections[index].encoding;
                 let outbox = &mut self.connections[index].hot(&mut self.pool).outbox;
                 outbox.end_batch(encoding);
-                outbox.push_with(|out| crate::ws::frame(Opcode::Pong, payload, out));
+                outbox.push_with(|out| ws::frame(Opcode::Pong, payload, out));
                 self.check_backlog(now, index);
                 self.mark_dirty(index);
             }

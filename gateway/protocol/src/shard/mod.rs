@@ -6,6 +6,7 @@
 
 mod answers;
 mod closing;
+mod echo;
 mod emulate;
 mod events;
 mod flush;
@@ -22,6 +23,7 @@ mod sweep;
 mod tests;
 mod tokens;
 
+pub use echo::Echo;
 pub(crate) use http::Exchange;
 
 use std::{collections::VecDeque, net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
@@ -64,6 +66,8 @@ pub struct Options {
     pub rules: Rules,
     /// Whether each listener speaks TLS.
     pub tls: Vec<bool>,
+    /// Listeners for conformance tests.
+    pub echo: Echo,
 }
 
 /// What the relay set, made ready for use. Replaced whole.
@@ -266,7 +270,7 @@ impl Shard {
             phase,
             encoding: Encoding::Json,
             framing: Framing::WebSocket,
-            flags: Flags::default(),
+            flags: self.options.echo.flags(listener),
         });
         if self.due.len() <= index {
             self.due.resize(index + 1, Tick::NEVER);
@@ -396,8 +400,10 @@ impl Shard {
         self.stats.phases[next as usize] += 1;
     }
 
-    fn limits(&self) -> Limits {
-        Limits { message_bytes_max: self.options.message_bytes_max }
+    fn limits(&self, index: usize) -> Limits {
+        let echo = self.connections[index].flags.has(Flags::ECHO);
+        let Options { message_bytes_max, echo: Echo { message_bytes_max: echoed, .. }, .. } = self.options;
+        Limits { message_bytes_max: if echo { echoed } else { message_bytes_max } }
     }
 
     fn mark_dirty(&mut self, index: usize) {

@@ -103,6 +103,7 @@ impl Shard {
         let connection = &self.connections[index];
         if connection.is_open()
             && connection.flags.has(Flags::BLOCKED)
+            && !connection.flags.has(Flags::ECHO)
             && connection.hot.as_ref().is_some_and(|hot| hot.backlog() > bound)
         {
             self.close(now, index, code::SLOW);

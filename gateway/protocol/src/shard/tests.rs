@@ -13,6 +13,7 @@ mod transports;
 use super::*;
 use crate::ws::{Item, Opcode, Role, masked_frame};
 
+mod echo;
 mod encodings;
 mod identity;
 mod special;
@@ -67,6 +68,7 @@ impl World {
             message_bytes_max: 65_536,
             rules,
             tls: vec![false],
+            echo: Echo::default(),
         };
         let mut shard = Shard::new(options, Arc::new(policy()), [7; 16]);
         shard.link_up();

@@ -1,4 +1,7 @@
-//! The table of what a peer can do wrong in framing and which close code each fault gets; and which codes may be sent at all.
+//! The table of what a peer can do wrong in framing and which close code each fault gets; which codes may be sent at all; and
+//! how a close frame is known where frames are not understood any more.
+
+use super::limits::CONTROL_BYTES_MAX;
 
 /// A fault of the peer. The connection is failed (RFC 6455 §7.1.7): send a close frame with [`code`](Violation::code) and the
 /// `Display` text as its reason, read no further.
@@ -83,3 +86,26 @@ impl Violation {
 pub fn is_sendable(code: u16) -> bool {
     matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999)
 }
+
+/// Whether the header at the front of `input` is that of a close frame, valid or not.
+pub fn is_close(input: &[u8]) -> bool {
+    input.first().is_some_and(|first| first & 0x0f == 0x8)
+}
+
+/// Whether `input` ends with a client's valid close frame. What is no frame looks so once in some 30,000 times.
+pub fn ends_with_close(input: &[u8]) -> bool {
+    let lengths = (0..=CONTROL_BYTES_MAX).filter(|length| *length != 1);
+    lengths.into_iter().any(|length| {
+        let Some(start) = input.len().checked_sub(HEAD_BYTES + length) else { return false };
+        match input[start..] {
+            [0x88, second, a, b, _, _, ref payload @ ..] if usize::from(second) == 0x80 | length => {
+                let code = payload.first_chunk().map(|[high, low]| u16::from_be_bytes([high ^ a, low ^ b]));
+                code.is_none_or(is_sendable)
+            }
+            _ => false,
+        }
+    })
+}
+
+/// The header of a client's short frame, with its mask key.
+const HEAD_BYTES: usize = 6;

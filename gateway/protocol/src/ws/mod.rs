@@ -14,7 +14,7 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
-pub use close::{Violation, is_sendable};
+pub use close::{Violation, ends_with_close, is_close, is_sendable};
 pub use mask::mask;
 pub use reader::{Item, Limits, Reader};
 pub use writer::{

@@ -90,6 +90,16 @@ impl Reader {
         self.advance(role, input, limits).inspect_err(|_| self.state = Some(Box::new(State::Closed)))
     }
 
+    /// A part of a frame's payload is still to come: the next input does not begin with a header.
+    pub fn is_inside_frame(&self) -> bool {
+        matches!(self.state.as_deref(), Some(State::Message(message)) if message.is_owed())
+    }
+
+    /// After a close frame or a violation: nothing more is understood.
+    pub fn is_closed(&self) -> bool {
+        matches!(self.state.as_deref(), Some(State::Closed))
+    }
+
     /// Heap bytes this reader holds.
     pub fn held_bytes(&self) -> usize {
         match self.state.as_deref() {
