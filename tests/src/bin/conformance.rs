@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use tests::conformance::{tls, websocket};
+use tests::conformance::{slow, tls, websocket};
 
 #[derive(Parser)]
 struct Args {
@@ -27,6 +27,12 @@ enum What {
         #[arg(long)]
         testssl: PathBuf,
     },
+    /// slowhttptest.
+    Slow {
+        /// The program.
+        #[arg(long)]
+        slowhttptest: PathBuf,
+    },
     /// The cases of the Autobahn suite.
     Websocket,
 }
@@ -34,6 +40,7 @@ enum What {
 fn main() -> ExitCode {
     let Args { results, what } = Args::parse();
     let outcome = match what {
+        What::Slow { slowhttptest } => slow::run(&slowhttptest, &results),
         What::Websocket => websocket::run(&results),
         What::Tls { python, testssl } => tls::run(&tls::Scanners { python, testssl }, &results),
     };

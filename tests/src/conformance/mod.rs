@@ -1,5 +1,6 @@
 //! What tools of others say about a running edge, kept in the tree, and why each of their warnings is no fault of it.
 
+pub mod slow;
 pub mod tls;
 pub mod websocket;
 

@@ -32,6 +32,11 @@ const SUITES: &[Suite] = &[
         run: tls,
     },
     Suite {
+        name: "slow",
+        about: "slowhttptest beside a well-behaved client, some two minutes; what both saw is kept in tests/conformance/slow.txt",
+        run: slow,
+    },
+    Suite {
         name: "websocket",
         about: "the 301 uncompressed cases of the Autobahn suite against a gateway that echoes; verdicts are kept in tests/conformance/websocket.txt",
         run: websocket,
@@ -60,6 +65,18 @@ fn sdks(report: &mut Report) -> Result<()> {
         suite.env("HEADLAND_PROGRAMS", paths::target().join("debug"));
         suite.env("HEADLAND_CLIENTS", install::clients()).args(["--", "--test-threads=2"]);
         report.step("sdks", suite)?;
+    }
+    Ok(())
+}
+
+fn slow(report: &mut Report) -> Result<()> {
+    let build = ["build", "--package", "gateway", "--package", "agent", "--package", "tests", "--bins"];
+    if install::attackers(report)? && report.step("build", paths::cargo(build))? {
+        let mut attacks = Command::new(paths::target().join("debug/conformance"));
+        attacks.env("HEADLAND_PROGRAMS", paths::target().join("debug"));
+        attacks.arg("--results").arg(paths::root().join("tests/conformance")).arg("slow");
+        attacks.args(["--slowhttptest", "slowhttptest"]);
+        report.step("slow", attacks)?;
     }
     Ok(())
 }

@@ -38,6 +38,10 @@ const SCANNERS: &[Tool] = &[
     Tool { package: "testssl.sh", program: "testssl", probe: &["--version"] },
 ];
 
+/// What the suite `slow` attacks with.
+const ATTACKERS: &[Tool] =
+    &[Tool { package: "slowhttptest", program: "sh", probe: &["-c", "command -v slowhttptest"] }];
+
 /// The folder with `node_modules` and the Python environment.
 pub(crate) fn clients() -> PathBuf {
     paths::target().join("e2e")
@@ -55,6 +59,11 @@ pub(crate) fn scanners(report: &mut Report) -> Result<Option<PathBuf>> {
     let pins = paths::root().join("tests/conformance/requirements.txt");
     let done = tools(report, &SCANNERS.iter().collect::<Vec<_>>())? && python(report, &folder, &pins)?;
     Ok(done.then(|| folder.join("bin/python")))
+}
+
+/// Installs what attacks slowly.
+pub(crate) fn attackers(report: &mut Report) -> Result<bool> {
+    tools(report, &ATTACKERS.iter().collect::<Vec<_>>())
 }
 
 /// The browser build of npm `centrifuge`, installed if it has to be; `None`, with a line that says why, where that is not possible.
