@@ -5,7 +5,7 @@ mod identity;
 use std::{
     cell::RefCell,
     collections::{BTreeMap, VecDeque},
-    net::{Ipv4Addr, SocketAddr},
+    net::SocketAddr,
     rc::Rc,
     sync::Arc,
     time::Duration,
@@ -164,6 +164,8 @@ pub(super) struct Client {
     expire_at: Option<u64>,
     /// Was told that its user has too many connections.
     turned_away: bool,
+    /// When it sent `connect`, and how many commands were not refused since.
+    commands: (Duration, u32),
 }
 
 /// How long after a stall its consequences may show.
@@ -229,6 +231,7 @@ impl Client {
             granted,
             expire_at: None,
             turned_away: false,
+            commands: (now, 0),
             encoding: if random.chance(400) { Encoding::Protobuf } else { Encoding::Json },
             random,
         }
@@ -309,8 +312,7 @@ impl Client {
         }
         let plan = &around.plan;
         let listener = self.random.index(plan.listeners.len());
-        let place = self.number % plan.sources;
-        let source = SocketAddr::from((Ipv4Addr::new(10, 0, (place / 250) as u8, (place % 250) as u8), 9));
+        let source = SocketAddr::from((plan.address(self.number), 9));
         let (up, down) = (plan.socket_bytes, plan.socket_bytes);
         let line = around.kernel.borrow_mut().connect(listener, source, up, down);
         let Some(line) = line else {
@@ -498,6 +500,7 @@ impl Client {
                 let asked =
                     self.pending.remove(&id).ok_or_else(|| format!("a reply to {id}, which nobody asked"))?;
                 around.trace.note("reply", self.number as u64, u64::from(id));
+                self.count_command(now, around, asked, &answer)?;
                 self.answered(now, around, asked, &answer)
             }
         }
@@ -550,7 +553,9 @@ impl Client {
         asked: Asked,
         answer: &Answer<'_>,
     ) -> Result<(), String> {
-        let later = now + Duration::from_millis(self.random.between(20, 300));
+        // Where commands have a rate, whoever is refused does not insist.
+        let longest = if around.plan.commands > 0 { 2000 } else { 300 };
+        let later = now + Duration::from_millis(self.random.between(20, longest));
         match (asked, answer) {
             (Asked::Connect, Answer::Connect(session)) => {
                 self.ready = true;
@@ -568,6 +573,19 @@ impl Client {
                 around.trace.note("subscribed", self.number as u64, reply.offset);
                 view.subscribed(now, reply, self.encoding == Encoding::Json, &mut around.ledger)
                     .map_err(|crime| format!("in {}: {crime}", around.channels[channel].name))
+            }
+            (Asked::Subscribe(channel), Answer::Error(failure)) if failure.code == 112 => {
+                let view = &mut self.views[channel];
+                let asked = std::mem::replace(&mut view.stand, Stand::Off(later));
+                let lost = view.position.take();
+                let fair = view.manner.rejects && lost.is_some() && matches!(asked, Stand::Asking(Some(_)));
+                if fair { Ok(()) } else { Err(format!("not recovered, though {asked:?}")) }
+            }
+            (Asked::Unsubscribe(channel), Answer::Error(failure)) if failure.code == 111 => {
+                let view = &mut self.views[channel];
+                view.wanted = true;
+                view.stand = if view.over { Stand::Off(later) } else { Stand::On };
+                Ok(())
             }
             (Asked::Subscribe(channel), Answer::Error(failure))
                 if matches!(failure.code, 100 | 111)
@@ -617,7 +635,7 @@ impl Client {
                 let there = self.views[channel].stand == Stand::On;
                 if there { Err("no subscription to refresh, though there is one".to_owned()) } else { Ok(()) }
             }
-            (Asked::Rpc, Answer::Error(failure)) if failure.code == 108 => Ok(()),
+            (Asked::Rpc, Answer::Error(failure)) if matches!(failure.code, 108 | 111) => Ok(()),
             (Asked::History(_), Answer::Error(failure)) if failure.code == 112 => Ok(()),
             (Asked::Refresh { .. } | Asked::SubRefresh(..), Answer::Error(failure))
                 if failure.code == 110 =>
@@ -710,6 +728,7 @@ impl Client {
                 Stand::Off(from) if view.wanted && now >= from => self.subscribe(now, around, channel),
                 Stand::On if !view.wanted && view.entry != Entry::Server => {
                     view.stand = Stand::Leaving;
+                    view.over = false;
                     let name = around.channels[channel].name.clone().into();
                     self.ask(Asked::Unsubscribe(channel), Request::Unsubscribe { channel: name });
                 }

@@ -1,7 +1,10 @@
 //! What one seed decides beforehand: the world, how often which fault comes, how long it lasts. Every seed draws its own rates,
 //! many of them zero, so that each fault is also seen without the others.
 
-use std::time::Duration;
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    time::Duration,
+};
 
 use super::random::Random;
 
@@ -54,6 +57,17 @@ pub(super) struct Plan {
     pub(super) durable: bool,
     /// It ends with a drain rather than by everybody leaving.
     pub(super) drains: bool,
+    /// Connections per second from one IPv6 site, and from everywhere; as `source_rate`.
+    pub(super) site_rate: (u32, u32),
+    pub(super) rate: (u32, u32),
+    /// Clients come over IPv6.
+    pub(super) ipv6: bool,
+    /// Reloads bring lists of who is turned away.
+    pub(super) lists: bool,
+    /// Commands of one connection per second; 0: any number.
+    pub(super) commands: u32,
+    /// Refused ones per second before a connection ends; 0: any number.
+    pub(super) refused: u32,
     /// Which features its clients use.
     pub(super) features: Features,
 }
@@ -215,6 +229,12 @@ impl Plan {
             sources: random.pick(&[3, 60_000]),
             durable: random.chance(600),
             drains: random.chance(300),
+            site_rate: random.pick(&[(0, 0), (0, 0), (20, 5), (50, 20)]),
+            rate: random.pick(&[(0, 0), (0, 0), (0, 0), (30, 10), (100, 50)]),
+            ipv6: random.chance(300),
+            lists: random.chance(400),
+            commands: random.pick(&[0, 0, 0, 5, 20]),
+            refused: random.pick(&[0, 60]),
             features: Features::new(random),
             listeners,
         }
@@ -222,6 +242,18 @@ impl Plan {
 }
 
 impl Plan {
+    /// Where a client comes from.
+    pub(super) fn address(&self, client: usize) -> IpAddr {
+        let place = client % self.sources;
+        if self.ipv6 {
+            // Clients of one place have its /64 in common, eight places their /48.
+            let (site, network, own) = ((place / 8) as u16, (place % 8) as u16, client as u16);
+            Ipv6Addr::new(0x2001, 0xdb8, site, network, 0, 0, 0, own).into()
+        } else {
+            Ipv4Addr::new(10, 0, (place / 250) as u8, (place % 250) as u8).into()
+        }
+    }
+
     /// The network carries whatever one connection may be owed within a second or two.
     pub(super) fn is_swift(&self) -> bool {
         self.socket_bytes >= 16_384 && self.latency <= Duration::from_millis(10) && self.pace < LONG_PACE

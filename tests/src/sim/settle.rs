@@ -22,7 +22,7 @@ impl World {
             self.trouble()?;
             self.turn()?;
         }
-        self.calm();
+        self.calm()?;
         if early {
             return self.is_drained();
         }

@@ -48,6 +48,8 @@ pub(super) struct View {
     newest: BTreeMap<usize, u64>,
     /// How the client comes in.
     pub(super) entry: Entry,
+    /// The server has ended it while the client was leaving.
+    pub(super) over: bool,
     /// Others do not see it.
     pub(super) hidden: bool,
     /// Unix seconds at which the subscription expires, or (while asking) will.
@@ -84,6 +86,8 @@ pub(super) struct Manner {
     pub(super) numbered: bool,
     /// Only publications whose tag is at least [`LEAST`].
     pub(super) filtered: bool,
+    /// An error rather than what cannot be recovered.
+    pub(super) rejects: bool,
 }
 
 /// What a filter lets pass.
@@ -106,7 +110,8 @@ impl View {
             entry,
             hidden: false,
             expire_at: None,
-            manner: Manner { delta: false, numbered: false, filtered: false },
+            manner: Manner { delta: false, numbered: false, filtered: false, rejects: false },
+            over: false,
             number: 0,
             delta: false,
             base: None,
@@ -153,6 +158,9 @@ impl View {
                 self.published(message, json, ledger)?;
             }
             return Ok(());
+        }
+        if asked.is_some() && self.manner.rejects {
+            return Err("begins anew, though it would rather not".to_owned());
         }
         if reply.recovered || !reply.publications.is_empty() {
             return Err("recovered without being asked to".to_owned());
@@ -241,7 +249,10 @@ impl View {
                 self.expire_at = None;
                 Ok(())
             }
-            Stand::Leaving if fair => Ok(()),
+            Stand::Leaving if fair => {
+                self.over = true;
+                Ok(())
+            }
             _ => Err(format!("unsubscribed with code {code} while {:?}", self.stand)),
         }
     }

@@ -3,6 +3,7 @@
 use std::{
     cell::RefCell,
     collections::BTreeMap,
+    net::Ipv6Addr,
     path::PathBuf,
     rc::Rc,
     sync::{Arc, atomic::Ordering},
@@ -17,7 +18,10 @@ use protocol::{
     upgrade::Rules,
 };
 use relay::Limits;
-use wire::settings::{ClientOptions, Namespace, Settings, Tokens};
+use wire::{
+    admission::{Admission, CommandRate, CommandRates, Prefix},
+    settings::{ClientOptions, Namespace, Settings, Tokens},
+};
 
 use super::{
     client::{Channel, Client, EXPIRED_GRACE_S, Phase, Surroundings, USERS, user},
@@ -77,7 +81,7 @@ impl World {
         let secure = plan.listeners.contains(&true).then(Secure::new).transpose()?;
         let settings = settings(&plan);
         let policy = policy(&settings, secure.as_ref())?;
-        let doorman = Rc::new(RefCell::new(Doorman::new(plan.source_rate.0, plan.source_rate.1)));
+        let doorman = Rc::new(RefCell::new(Doorman::new([plan.source_rate, plan.site_rate, plan.rate])));
         let sys =
             SimSys { kernel: Rc::clone(&kernel), plant, random: random.fork(), doorman: Rc::clone(&doorman) };
         let orders = SimOutside::default();
@@ -251,14 +255,45 @@ impl World {
                 self.plan.queue_bytes * self.random.between(1, QUEUE_TIMES_MAX) as u32;
             self.settings.client.stale_close_delay_ms = self.random.pick(&[1000, 4000]);
         }
+        if self.plan.lists && self.random.chance(500) {
+            self.list();
+        }
         self.trace.note("settings", 0, u64::from(self.settings.client.queue_max_size));
         let policy = policy(&self.settings, self.secure.as_ref())?;
         self.orders.orders.borrow_mut().push_back(Order::Apply(policy));
         Ok(())
     }
 
-    /// Faults end; what is away comes back.
-    pub(super) fn calm(&mut self) {
+    /// Other lists: some of the clients' prefixes are turned away, some are let in whatever else is said.
+    fn list(&mut self) {
+        let mut lists = [Vec::new(), Vec::new()];
+        for list in &mut lists {
+            for _ in 0..self.random.below(3) {
+                let address = self.plan.address(self.random.index(self.plan.clients));
+                let bits = if self.plan.ipv6 {
+                    self.random.pick(&[128, 64, 48])
+                } else {
+                    self.random.pick(&[32, 31, 24])
+                };
+                let Ok(one) = address.to_string().parse::<Prefix>() else { continue };
+                let rest = one.range().0 & (u128::MAX << ((if self.plan.ipv6 { 128 } else { 32 }) - bits));
+                let first = Ipv6Addr::from_bits(rest).to_canonical();
+                list.extend(format!("{first}/{bits}").parse::<Prefix>());
+            }
+        }
+        let [allow, deny] = lists;
+        self.trace.note("lists", allow.len() as u64, deny.len() as u64);
+        self.enlist(Admission { allow, deny, ..self.settings.admission.clone() });
+    }
+
+    /// The lists hold from the loop's next turn on, as nobody comes in before.
+    fn enlist(&mut self, lists: Admission) {
+        self.doorman.borrow_mut().lists.clone_from(&lists);
+        self.settings.admission = lists;
+    }
+
+    /// Faults end; what is away comes back, and nobody is turned away any more.
+    pub(super) fn calm(&mut self) -> Result<(), String> {
         self.trace.note("calm", 0, 0);
         self.around.calm_at = Some(self.kernel.borrow().now);
         self.kernel.borrow_mut().rates = Rates::default();
@@ -271,6 +306,11 @@ impl World {
         if let Some(secure) = &self.secure {
             secure.signer.away.store(false, Ordering::Relaxed);
         }
+        let commands = self.settings.admission.commands;
+        self.enlist(Admission { commands, ..Admission::default() });
+        let policy = policy(&self.settings, self.secure.as_ref())?;
+        self.orders.orders.borrow_mut().push_back(Order::Apply(policy));
+        Ok(())
     }
 
     /// Sends everybody away.
@@ -294,7 +334,7 @@ impl World {
             return Err(format!("{connections} descriptors are open for {held} connections"));
         }
         if links > LINKS {
-            return Err(format!("{links} links to one relay"));
+            return Err(format!("{links} descriptors are open for links to one relay"));
         }
         let draining = self.around.phase == Phase::Draining;
         if listeners != self.plan.listeners.len() && !(draining && listeners == 0) {
@@ -308,7 +348,8 @@ impl World {
         }
         let doorman = self.doorman.borrow();
         let refused: u64 = stats.refused.iter().sum();
-        let otherwise = refused - stats.refused[Refused::SourceRate as usize];
+        let counted = [Refused::SourceRate, Refused::Rate, Refused::Denied];
+        let otherwise = refused - counted.map(|why| stats.refused[why as usize]).iter().sum::<u64>();
         if doorman.refused_within > otherwise {
             let within = doorman.refused_within;
             return Err(format!("{within} within their rate were refused, {otherwise} for another reason"));
@@ -337,12 +378,15 @@ impl World {
 const LULL: Duration = Duration::from_millis(25);
 
 fn options(plan: &Plan) -> Options {
+    let rate = |(rate, burst): (u32, u32)| Rate::new(rate, Duration::from_secs(1), burst);
     Options {
         caps: Caps {
             total: plan.descriptors as u32,
             per_source: 0,
             handshaking: plan.handshaking,
-            source_rate: Rate::new(plan.source_rate.0, Duration::from_secs(1), plan.source_rate.1),
+            source_rate: rate(plan.source_rate),
+            site_rate: rate(plan.site_rate),
+            rate: rate(plan.rate),
             ..Caps::default()
         },
         handshake_timeout_ms: 1500,
@@ -435,6 +479,14 @@ fn settings(plan: &Plan) -> Settings {
             kept("soft"),
             compact(Namespace { allow_tags_filter: true, ..forced("tags") }),
         ],
+        admission: Admission {
+            commands: CommandRates {
+                total: CommandRate { rate: plan.commands, interval_ms: 1000 },
+                refused: CommandRate { rate: plan.refused, interval_ms: 1000 },
+                ..CommandRates::default()
+            },
+            ..Admission::default()
+        },
         tokens: Tokens { hmac: true, ..Tokens::default() },
         ..Settings::default()
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use protocol::client::{
     command::{Connect, Request, Resume, SubRefresh, Subscribe},
     encoding::Encoding,
-    received::Session,
+    received::{Answer, Session},
 };
 use serde_json::{Value, json};
 
@@ -85,6 +85,7 @@ impl Client {
 
     pub(super) fn connect(&mut self, now: Duration, around: &Surroundings) {
         self.expire_at = None;
+        self.commands = (now, 0);
         let mut token = String::new();
         if let Some(user) = self.user.clone() {
             self.expire_at = self.expiry(now, around, 100);
@@ -164,10 +165,14 @@ impl Client {
             delta: kind.delta && self.random.chance(600),
             filtered: kind.tags && self.random.chance(600),
             numbered: around.plan.features.numbers && self.random.chance(500),
+            rejects: self.random.chance(200),
         };
         // What a filter kept back is missed by nobody but who does without it from then on.
         let fitting = manner.filtered || !self.views[channel].manner.filtered;
         let recover = position.filter(|_| fitting && !self.random.chance(100));
+        if !fitting {
+            self.views[channel].position = None;
+        }
         let positioned = !kind.optional || recover.is_some() || self.random.chance(500);
         let mut token = String::new();
         let mut expiry = None;
@@ -187,7 +192,8 @@ impl Client {
             recoverable: kind.optional && positioned,
             delta: if manner.delta { "fossil" } else { "" }.into(),
             filter: if manner.filtered { filter } else { &[] },
-            flag: i64::from(manner.numbered) * Subscribe::CHANNEL_COMPACTION,
+            flag: (i64::from(manner.numbered) * Subscribe::CHANNEL_COMPACTION)
+                | (i64::from(manner.rejects) * Subscribe::REJECT_UNRECOVERED),
             ..Subscribe::default()
         };
         let view = &mut self.views[channel];
@@ -226,10 +232,30 @@ impl Client {
         let due = |at: u64| unix(now, around).is_none_or(|unix| unix >= at + EXPIRED_GRACE_S);
         match code {
             3005 => self.expire_at.is_some_and(due),
+            3509 => around.plan.commands > 0 && around.plan.refused > 0,
             3010 => self.views.iter().any(|view| view.entry == Entry::Server),
             3504 => self.user.is_some() && around.plan.features.user_limit > 0,
             _ => false,
         }
+    }
+
+    /// No more commands are run than the rate allows.
+    pub(super) fn count_command(
+        &mut self,
+        now: Duration,
+        around: &Surroundings,
+        asked: Asked,
+        answer: &Answer<'_>,
+    ) -> Result<(), String> {
+        let (since, count) = &mut self.commands;
+        let refused = matches!(answer, Answer::Error(failure) if failure.code == 111);
+        *count += u32::from(asked != Asked::Connect && !refused);
+        let rate = u128::from(around.plan.commands);
+        let most = rate + rate * now.saturating_sub(*since).as_millis() / 1000;
+        if rate > 0 && u128::from(*count) > most {
+            return Err(format!("{count} commands were run, {most} are allowed"));
+        }
+        Ok(())
     }
 
     /// What has expired has ended by the end of its grace.
