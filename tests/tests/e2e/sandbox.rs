@@ -34,8 +34,8 @@ fn every_thread_of_a_running_gateway_is_confined() {
         }
     }
     assert!(world.gateway.log().contains("confined"), "{}", world.gateway.log());
-    // Its own statistics come from what was open before.
-    world.metric("headland_gateway_private_bytes", &[], |bytes| bytes > 1e6).unwrap();
+    // Its own statistics come from what was open before. Pages of its program may be another test's too.
+    world.metric("headland_gateway_private_bytes", &[], |bytes| bytes > 1e5).unwrap();
 }
 
 #[test]
