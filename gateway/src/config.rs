@@ -6,6 +6,7 @@ use protocol::{
     http::{Endpoint, Transports},
     limits::HTTP_BODY_BYTES_MAX,
     upgrade::{self, Origin},
+    ws::{Compression, limits::COMPRESSED_BYTES_MIN},
 };
 use wire::config::{ConfigError, Loaded, Problem};
 
@@ -132,6 +133,14 @@ wire::config_table! {
         /// Browser pages that may connect: "https://app.example.com", "https://*.example.com", or "*" for all. Requests without an
         /// Origin header do not come from browsers and are let in.
         allowed_origins: Vec<String> = Vec::new(),
+        /// Clients that offer permessage-deflate get what is published compressed, each message by itself: once for all of them, and
+        /// nothing is kept for a connection. A third to a tenth of the bytes, for more CPU per publication and, at the client, per
+        /// message. Leave it off where a stranger's text and a secret can stand in one message: its length would tell.
+        compression: bool = false,
+        /// Shorter messages are not compressed, in bytes.
+        compression_min_size: u32 = COMPRESSED_BYTES_MIN as u32,
+        /// From 1, the fastest, to 9, the smallest.
+        compression_level: u32 = 1,
     }
 }
 
@@ -244,6 +253,14 @@ pub fn origins(config: &Config) -> Vec<Origin> {
     config.websocket.allowed_origins.iter().filter_map(|text| Origin::parse(text).ok()).collect()
 }
 
+/// How messages are compressed, if they are.
+pub fn compression(config: &Config) -> Option<Compression> {
+    let WebSocket { compression, compression_min_size, compression_level, .. } = config.websocket;
+    // Checked to be a digit.
+    let how = Compression { bytes_min: compression_min_size as usize, level: compression_level as u8 };
+    compression.then_some(how)
+}
+
 /// What is served beside WebSocket.
 pub fn transports(config: &Config) -> Transports {
     let endpoint = |on: bool, path: &String, bytes: u32| {
@@ -311,6 +328,12 @@ fn check(loaded: &Loaded<Config>) -> Vec<Problem> {
         if !(1024..=64 * 1024 * 1024).contains(&bytes) {
             problem(path, &format!("found {bytes}, allowed are 1024 to 67108864"));
         }
+    }
+    if !(1..=9).contains(&config.websocket.compression_level) {
+        problem(
+            "websocket.compression_level",
+            &format!("found {}, allowed are 1 to 9", config.websocket.compression_level),
+        );
     }
     if config.sandbox.group.is_some() && config.sandbox.user.is_none() {
         problem("sandbox.group", "needs sandbox.user");
@@ -381,10 +404,10 @@ mod tests {
 
     #[test]
     fn mistakes_are_placed() {
-        let text = "[[listeners]]\naddress = \"127.0.0.1:0\"\n[limits]\nmessage_size_limit = 5\n[websocket]\nallowed_origins = [\"nonsense\"]";
+        let text = "[[listeners]]\naddress = \"127.0.0.1:0\"\n[limits]\nmessage_size_limit = 5\n[websocket]\nallowed_origins = [\"nonsense\"]\ncompression_level = 0";
         let said = refused(text);
         assert!(said.contains("gateway.toml:4"), "{said}");
-        assert!(said.contains("gateway.toml:6"), "{said}");
+        assert!(said.contains("gateway.toml:6") && said.contains("gateway.toml:7"), "{said}");
         let said = refused("[[listners]]\naddress = \"127.0.0.1:0\"");
         assert!(said.contains("listeners"), "{said}");
     }

@@ -15,7 +15,7 @@ use protocol::{
 };
 
 use crate::{
-    config::{Config, origins, transports},
+    config::{Config, compression, origins, transports},
     control::Control,
     limits::{DESCRIPTORS_RESERVED, POLLS_PER_MEASURE, SHARDS_MAX, SITE_TIMES},
     policy::Maker,
@@ -143,6 +143,7 @@ fn options(config: &Config, per_shard: u32, count: usize) -> Options {
             path: config.websocket.handler_prefix.clone(),
             origins: origins(config),
             transports: transports(config),
+            compression: compression(config),
             ..Rules::default()
         },
         tls: config.listeners.iter().map(|listener| listener.tls).collect(),

@@ -33,6 +33,8 @@ pub struct Manner {
     pub path: String,
     /// `Origin` of the upgrade.
     pub origin: Option<String>,
+    /// Offers permessage-deflate.
+    pub deflate: bool,
     /// How far to go.
     pub goal: Goal,
 }
@@ -396,7 +398,7 @@ impl Connection {
         ear: &mut E,
     ) -> Result<Reached, Cause> {
         debug_assert_eq!(manner.goal, Goal::Greeted);
-        let limits = ws::Limits { message_bytes_max: MESSAGE_BYTES_MAX };
+        let limits = ws::Limits { message_bytes_max: MESSAGE_BYTES_MAX, deflate: manner.deflate };
         let mut reached = Reached::No;
         let mut at = 0;
         let mut reader = std::mem::take(&mut self.reader);
@@ -489,11 +491,6 @@ impl Connection {
 const NO_CODE: u16 = 1005;
 
 fn offer(manner: &Manner, key: [u8; KEY_BYTES]) -> Offer<'_> {
-    Offer {
-        host: &manner.authority,
-        path: &manner.path,
-        key,
-        subprotocol: None,
-        origin: manner.origin.as_deref(),
-    }
+    let Manner { authority: host, path, deflate, .. } = manner;
+    Offer { host, path, key, subprotocol: None, origin: manner.origin.as_deref(), deflate: *deflate }
 }

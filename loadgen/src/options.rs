@@ -61,6 +61,9 @@ pub struct CommonArgs {
     /// Origin field of the upgrade, to look like a page.
     #[arg(long)]
     pub origin: Option<String>,
+    /// Offer permessage-deflate, without context takeover.
+    #[arg(long)]
+    pub deflate: bool,
     /// Addresses to connect from: A,B or FIRST-LAST or NETWORK/BITS. A loopback target gets enough of 127.1.0.0/16 by itself.
     #[arg(long)]
     pub sources: Option<String>,

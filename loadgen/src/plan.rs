@@ -49,6 +49,7 @@ pub struct Plan {
     sources: Sources,
     tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
     origin: Option<String>,
+    deflate: bool,
     opening: u32,
 }
 
@@ -79,6 +80,7 @@ impl Plan {
             force: common.force,
             json: common.json.clone(),
             origin: common.origin.clone(),
+            deflate: common.deflate,
             opening: common.opening.unwrap_or(OPENING_DEFAULT),
             connections,
             target,
@@ -104,6 +106,7 @@ impl Plan {
             authority: self.target.authority.clone(),
             path: self.target.path.clone(),
             origin: self.origin.clone(),
+            deflate: self.deflate,
             goal,
         };
         let brief = |thread| Brief {

@@ -8,6 +8,7 @@ import sys
 
 import jwt_hs256
 import websockets
+from websockets.extensions.permessage_deflate import ClientPerMessageDeflateFactory
 from websockets.asyncio.client import connect
 
 URL = os.environ["HEADLAND_URL"]
@@ -69,6 +70,45 @@ async def a_ping_of_125_bytes_comes_back():
 
 async def no_extension_is_agreed_when_one_is_offered():
     async with connect(URL, **options(compression="deflate")) as socket:
+        assert not socket.protocol.extensions, socket.protocol.extensions
+        await socket.send(connect_command())
+        await replies(socket, 1)
+
+
+async def published(socket):
+    while "push" not in (message := (await replies(socket, 1))[0]):
+        assert "error" not in message, message
+    return message["push"]["pub"]["data"]
+
+
+async def compression_is_agreed_without_context_takeover_and_works_both_ways():
+    async with connect(URL, **options()) as deflating, connect(URL, **options(compression=None)) as plain:
+        (extension,) = deflating.protocol.extensions
+        assert extension.name == "permessage-deflate", extension
+        assert extension.remote_no_context_takeover and extension.local_no_context_takeover, extension
+        assert not plain.protocol.extensions, plain.protocol.extensions
+        for socket in (deflating, plain):
+            await socket.send(connect_command())
+            await socket.send(json.dumps({"id": 2, "subscribe": {"channel": "news"}}))
+            await replies(socket, 2)
+        for number in range(50):
+            data = {"n": number, "text": "Größe ☕ " * number * 10}
+            command = json.dumps({"id": 3 + number, "publish": {"channel": "news", "data": data}})
+            await (deflating, plain)[number % 2].send(command if number % 3 else [command[:9], command[9:]])
+            for socket in (deflating, plain):
+                assert await published(socket) == data
+
+
+async def a_bomb_ends_with_1009():
+    async with connect(URL, **options()) as socket:
+        assert socket.protocol.extensions
+        await socket.send(" " * 20_000_000)
+        assert await closed(socket) == 1009
+
+
+async def a_window_that_cannot_be_promised_is_declined():
+    factory = ClientPerMessageDeflateFactory(server_max_window_bits=10)
+    async with connect(URL, **options(compression=None, extensions=[factory])) as socket:
         assert not socket.protocol.extensions, socket.protocol.extensions
         await socket.send(connect_command())
         await replies(socket, 1)

@@ -1,6 +1,7 @@
 //! Measuring: what can be measured, how often, against which targets, and how results are written.
 
 mod bare_server;
+mod deflate;
 mod fanout;
 mod flood;
 mod handshake;
@@ -63,6 +64,12 @@ pub const BENCHES: &[Bench] = &[
         about: "deliveries per CPU-second to TLS subscribers of one channel, next to a bare loop of send",
         runs: 5,
         run: fanout::run,
+    },
+    Bench {
+        name: "deflate",
+        about: "bytes and gateway CPU per delivery of 1 KB of JSON to TLS subscribers, compressed and not",
+        runs: 3,
+        run: deflate::run,
     },
     Bench {
         name: "flood",

@@ -5,7 +5,10 @@
 
 use std::rc::Rc;
 
-use crate::{client::encoding::Encoding, ws};
+use crate::{
+    client::encoding::Encoding,
+    ws::{self, Deflater},
+};
 
 /// What surrounds one connection's messages.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -13,6 +16,8 @@ pub enum Framing {
     /// WebSocket frames.
     #[default]
     WebSocket,
+    /// The same, of a client that also takes compressed messages: what is for many is compressed.
+    Deflate,
     /// A response that lasts as long as the session: JSON lines, or Protobuf messages with their lengths.
     Stream,
     /// The same as server-sent events.
@@ -26,14 +31,14 @@ pub enum Framing {
 /// What ends a response in chunks (RFC 9112 §7.1).
 pub const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
 /// How often one WebSocket frame can be framed anew: [`Framing::Stream`] and [`Framing::Poll`] are the same bytes.
-pub const FORMS: usize = 3;
+pub const FORMS: usize = 4;
 
 const PUSH: &[u8] = b"{\"push\":";
 
 impl Framing {
     /// The connection carries WebSocket frames.
     pub const fn is_websocket(self) -> bool {
-        matches!(self, Self::WebSocket | Self::Uni)
+        matches!(self, Self::WebSocket | Self::Deflate | Self::Uni)
     }
 
     /// Commands come by requests of their own.
@@ -48,13 +53,14 @@ impl Framing {
             Self::Stream | Self::Poll => Some(0),
             Self::Sse => Some(1),
             Self::Uni => Some(2),
+            Self::Deflate => Some(3),
         }
     }
 
     /// Appends messages, joined as [`Encoding::separator`] says.
     pub fn frame(self, encoding: Encoding, messages: &[u8], out: &mut Vec<u8>) {
         match self {
-            Self::WebSocket => ws::frame(encoding.frame_opcode(), messages, out),
+            Self::WebSocket | Self::Deflate => ws::frame(encoding.frame_opcode(), messages, out),
             Self::Stream | Self::Poll => {
                 let end = encoding.separator();
                 chunk(messages.len() + end.len(), out, |out| {
@@ -84,7 +90,10 @@ impl Framing {
     }
 
     /// The messages of a whole WebSocket frame in this framing.
-    pub fn reframe(self, encoding: Encoding, frame: &[u8]) -> Rc<[u8]> {
+    pub fn reframe(self, encoding: Encoding, frame: &Rc<[u8]>, deflater: &mut Deflater) -> Rc<[u8]> {
+        if self == Self::Deflate {
+            return deflater.frame(frame);
+        }
         let mut out = Vec::with_capacity(frame.len() + 32);
         self.frame(encoding, ws::payload(frame), &mut out);
         Rc::from(out)
@@ -167,8 +176,9 @@ mod tests {
             let joined = messages.join("\n");
             let mut frame = Vec::new();
             ws::frame(ws::Opcode::Text, joined.as_bytes(), &mut frame);
+            let frame = Rc::from(frame);
             let again = |framing: Framing| {
-                let bytes = framing.reframe(Encoding::Json, &frame);
+                let bytes = framing.reframe(Encoding::Json, &frame, &mut Deflater::default());
                 String::from_utf8(bytes.to_vec()).unwrap()
             };
             prop_assert_eq!(body(&again(Framing::Stream)), format!("{joined}\n"));

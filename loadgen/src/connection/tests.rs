@@ -68,6 +68,7 @@ impl World {
                 authority: "localhost".to_owned(),
                 path: "/connection/websocket".to_owned(),
                 origin: None,
+                deflate: false,
                 goal,
             },
             scratch: Scratch::default(),

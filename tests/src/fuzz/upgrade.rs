@@ -6,15 +6,23 @@ use protocol::upgrade::{
     limits::HEAD_BYTES_MAX,
     request, response,
 };
+use protocol::ws::Compression;
 
-const OFFER: Offer<'static> =
-    Offer { host: "localhost", path: "/", key: *b"the sample nonce", subprotocol: None, origin: None };
+const OFFER: Offer<'static> = Offer {
+    host: "localhost",
+    path: "/",
+    key: *b"the sample nonce",
+    subprotocol: None,
+    origin: None,
+    deflate: true,
+};
 
 /// The input as a request, and as a response.
 pub(super) fn run(bytes: &[u8]) {
     let origins = ["https://*.example.com", "http://localhost:3000"];
     let origins = origins.iter().filter_map(|origin| Origin::parse(origin).ok()).collect();
-    let rules = Rules { origins, encodings: vec![JSON, PROTOBUF], ..Rules::default() };
+    let compression = Some(Compression::default());
+    let rules = Rules { origins, encodings: vec![JSON, PROTOBUF], compression, ..Rules::default() };
     let whole = request(bytes, &rules);
     let half = request(&bytes[..bytes.len() / 2], &rules);
     if half != Ok(Parsed::Incomplete) {

@@ -5,7 +5,7 @@ use protocol::ws::{
     masked_close_frame, masked_frame,
 };
 
-const LIMITS: Limits = Limits { message_bytes_max: 1024 };
+const MESSAGE_BYTES_MAX: usize = 1024;
 
 /// What a reader said, in a form that can be kept.
 #[derive(PartialEq, Eq, Debug)]
@@ -16,7 +16,7 @@ enum Said {
     Fault(Violation),
 }
 
-/// The first byte says where to cut, the rest is the stream.
+/// The first byte says where to cut, and by its highest bit whether messages may be compressed; the rest is the stream.
 pub(super) fn server(bytes: &[u8]) {
     both(Role::Server, bytes);
 }
@@ -28,14 +28,15 @@ pub(super) fn client(bytes: &[u8]) {
 
 fn both(role: Role, bytes: &[u8]) {
     let Some((&piece, stream)) = bytes.split_first() else { return };
-    let whole = read(role, stream, stream.len().max(1));
-    assert_eq!(read(role, stream, usize::from(piece).max(1)), whole);
+    let limits = Limits { message_bytes_max: MESSAGE_BYTES_MAX, deflate: piece & 0x80 != 0 };
+    let whole = read(role, &limits, stream, stream.len().max(1));
+    assert_eq!(read(role, &limits, stream, usize::from(piece).max(1)), whole);
     let ends = |said: &Said| matches!(said, Said::Fault(_) | Said::Close(..));
     let last = whole.iter().position(ends);
     assert!(last.is_none_or(|last| last + 1 == whole.len()), "nothing comes after the end");
     for said in &whole {
         match said {
-            Said::Message(_, payload) => assert!(payload.len() <= LIMITS.message_bytes_max),
+            Said::Message(_, payload) => assert!(payload.len() <= MESSAGE_BYTES_MAX),
             Said::Control(_, payload) => assert!(payload.len() <= 125),
             Said::Close(code, reason) => {
                 assert!(code.is_none_or(protocol::ws::is_sendable));
@@ -46,7 +47,7 @@ fn both(role: Role, bytes: &[u8]) {
     }
 }
 
-fn read(role: Role, stream: &[u8], piece: usize) -> Vec<Said> {
+fn read(role: Role, limits: &Limits, stream: &[u8], piece: usize) -> Vec<Said> {
     let (mut reader, mut kept, mut said) = (Reader::new(), Vec::new(), Vec::new());
     for piece in stream.chunks(piece) {
         let mut input: Vec<u8> = std::mem::take(&mut kept);
@@ -54,7 +55,7 @@ fn read(role: Role, stream: &[u8], piece: usize) -> Vec<Said> {
         let mut at = 0;
         loop {
             let rest = input.len() - at;
-            let (consumed, item) = match reader.next(role, &mut input[at..], &LIMITS) {
+            let (consumed, item) = match reader.next(role, &mut input[at..], limits) {
                 Err(fault) => {
                     said.push(Said::Fault(fault));
                     continue;
@@ -78,7 +79,7 @@ fn read(role: Role, stream: &[u8], piece: usize) -> Vec<Said> {
             assert!(consumed > 0, "every item takes something");
             at += consumed;
         }
-        assert!(reader.held_bytes() < LIMITS.message_bytes_max + 256);
+        assert!(reader.held_bytes() < MESSAGE_BYTES_MAX + 256);
     }
     said
 }
@@ -92,6 +93,15 @@ const FRAMES: &[&[(u8, &str)]] = &[
     &[(0x80, "continues nothing")],
     &[(0xc1, "reserved bit"), (0x83, "reserved opcode")],
     &[(0x09, "fragmented ping")],
+];
+
+/// RFC 7692 §7.2.3: "Hello" in one frame, in two, in a stored block, before a last block.
+const COMPRESSED: &[(u8, &[u8])] = &[
+    (0xc1, b"\xf2\x48\xcd\xc9\xc9\x07\x00"),
+    (0x41, b"\xf2\x48\xcd"),
+    (0x80, b"\xc9\xc9\x07\x00"),
+    (0xc2, b"\x00\x05\x00\xfa\xff\x48\x65\x6c\x6c\x6f\x00"),
+    (0xc1, b"\xf3\x48\xcd\xc9\xc9\x07\x00\x00"),
 ];
 
 pub(super) fn server_seeds() -> Vec<Vec<u8>> {
@@ -110,6 +120,15 @@ pub(super) fn server_seeds() -> Vec<Vec<u8>> {
         let mut out = vec![200];
         masked_frame(Opcode::Text, &vec![b'x'; bytes], KEY, &mut out);
         out.truncate(2048);
+        seeds.push(out);
+    }
+    for messages in [COMPRESSED, &COMPRESSED[1..]] {
+        let mut out = vec![0x83];
+        for (first, body) in messages {
+            let at = out.len();
+            masked_frame(Opcode::Text, body, KEY, &mut out);
+            out[at] = *first;
+        }
         seeds.push(out);
     }
     let mut out = vec![1];

@@ -232,7 +232,7 @@ impl Wire {
             self.plain.clear();
             return Ok(());
         }
-        let limits = Limits { message_bytes_max: MESSAGE_BYTES_MAX };
+        let limits = Limits { message_bytes_max: MESSAGE_BYTES_MAX, ..Limits::default() };
         let mut plain = std::mem::take(&mut self.plain);
         let mut at = 0;
         loop {
@@ -274,6 +274,7 @@ impl Wire {
             key: self.key,
             subprotocol: Some(self.encoding.subprotocol()),
             origin: None,
+            deflate: false,
         }
     }
 }

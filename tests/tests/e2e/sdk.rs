@@ -30,6 +30,10 @@ fn usual() -> Builder {
     World::builder()
 }
 
+fn compressing() -> Builder {
+    usual().gateway("[websocket]\ncompression = true\n")
+}
+
 fn open_to_anybody() -> Builder {
     let channel = "allow_subscribe_for_client = true\nallow_subscribe_for_anonymous = true\n";
     let namespaces = format!("[[channel.namespaces]]\nname = \"open\"\n{channel}");
@@ -162,4 +166,22 @@ mod pypi_websockets {
         binary_frames_are_refused_by_the_protocols_code
         text_that_is_not_utf8_ends_with_1007
     }
+    over_tls! { "frames.py", compressing(),
+        compression_is_agreed_without_context_takeover_and_works_both_ways
+        a_bomb_ends_with_1009
+        a_window_that_cannot_be_promised_is_declined
+    }
+}
+
+/// npm `ws`, beneath the SDK, offers compression by itself.
+mod npm_compressing {
+    use super::*;
+
+    over_tls! { "deflate.mjs", compressing(), compression_is_agreed_and_works_both_ways }
+    over_tls! { "sdk.mjs", compressing(),
+        two_tabs_chat
+        many_commands_in_one_frame
+        what_was_missed_is_recovered_after_the_wire_was_cut
+    }
+    over_tls! { "encodings.mjs", compressing(), json_and_protobuf_clients_share_a_channel }
 }

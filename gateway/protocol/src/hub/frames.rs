@@ -5,6 +5,7 @@ use std::{cell::OnceCell, rc::Rc};
 use crate::{
     client::encoding::Encoding,
     framing::{FORMS, Framing},
+    ws::Deflater,
 };
 
 /// One message, encoded once for each encoding that [`super::Channel::encodings`] names: WebSocket frames, and what became of them for
@@ -17,11 +18,11 @@ type Reframed = [[OnceCell<Rc<[u8]>>; FORMS]; Encoding::ALL.len()];
 
 impl Frames {
     /// The message in one encoding and framing.
-    pub fn get(&self, encoding: Encoding, framing: Framing) -> Option<&Rc<[u8]>> {
+    pub fn get(&self, encoding: Encoding, framing: Framing, deflater: &mut Deflater) -> Option<&Rc<[u8]>> {
         let frame = self.0[encoding.index()].as_ref()?;
         let Some(form) = framing.form() else { return Some(frame) };
         let reframed = &self.1.get_or_init(Box::default)[encoding.index()][form];
-        Some(reframed.get_or_init(|| framing.reframe(encoding, frame)))
+        Some(reframed.get_or_init(|| framing.reframe(encoding, frame, deflater)))
     }
 
     /// As encoded: other framings are a few bytes more for a short time.

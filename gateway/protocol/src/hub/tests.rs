@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use proptest::prelude::*;
 
 use super::*;
-use crate::framing::Framing;
+use crate::{framing::Framing, ws::Deflater};
 
 fn frames(channel: &Channel, number: u32) -> Frames {
     let mut frames = Frames::default();
@@ -18,7 +18,8 @@ fn frames(channel: &Channel, number: u32) -> Frames {
 
 /// What the connection is handed.
 fn number(connection: u32, frames: &Frames) -> u32 {
-    u32::from_le_bytes(frames.get(reads(connection), Framing::WebSocket).unwrap()[..].try_into().unwrap())
+    let frame = frames.get(reads(connection), Framing::WebSocket, &mut Deflater::default()).unwrap();
+    u32::from_le_bytes(frame[..].try_into().unwrap())
 }
 
 fn reads(connection: u32) -> Encoding {

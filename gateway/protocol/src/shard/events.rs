@@ -28,7 +28,7 @@ impl Shard {
     /// Works on fan-out within one turn's budget. True when more is left.
     pub fn fan_out(&mut self, now: Now) -> bool {
         let mut lost = Vec::new();
-        let Self { hub, connections, pool, dirty, stats, policy, .. } = self;
+        let Self { hub, connections, pool, dirty, stats, policy, deflater, .. } = self;
         let bound = policy.settings.client.queue_max_size as usize;
         let mut slow = Vec::new();
         let before = stats.shard.deliveries;
@@ -46,7 +46,7 @@ impl Shard {
                 matches!(connection.phase, Phase::Ready | Phase::Connecting),
                 "subscribers are sessions, or about to be"
             );
-            let Some(frame) = frames.get(connection.encoding, connection.framing) else { return };
+            let Some(frame) = frames.get(connection.encoding, connection.framing, deflater) else { return };
             let blocked = connection.flags.has(crate::connection::Flags::BLOCKED);
             let encoding = connection.encoding;
             let hot = connection.hot(pool);

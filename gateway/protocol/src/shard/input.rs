@@ -314,6 +314,8 @@ impl Shard {
                 }
                 if listens {
                     connection.set_framing(Framing::Uni);
+                } else if head.deflate.is_some() {
+                    connection.set_framing(Framing::Deflate);
                 }
                 let hot = connection.hot(&mut self.pool);
                 hot.exchange = None;

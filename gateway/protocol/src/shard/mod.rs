@@ -48,7 +48,7 @@ use crate::{
     time::{Now, Tick},
     tls::{Begun, Failure, Handshake, Progress, SealingKeys, Unsigned, Wanted},
     upgrade::Rules,
-    ws::{Limits, Reader},
+    ws::{Deflater, Limits, Reader},
 };
 
 /// What the operator of the gateway sets.
@@ -144,6 +144,7 @@ pub struct Shard {
     name: emulate::Name,
     stats: Counters,
     broadcast: Broadcast,
+    deflater: Deflater,
 }
 
 /// What is kept while many connections are sent to in every turn.
@@ -235,6 +236,7 @@ impl Shard {
             name: emulate::Name::new(0, 0, &<_>::default()),
             stats: Counters::default(),
             broadcast: Broadcast::default(),
+            deflater: Deflater::new(options.rules.compression.unwrap_or_default()),
             options,
             policy,
         }
@@ -401,9 +403,11 @@ impl Shard {
     }
 
     fn limits(&self, index: usize) -> Limits {
-        let echo = self.connections[index].flags.has(Flags::ECHO);
+        let connection = &self.connections[index];
+        let echo = connection.flags.has(Flags::ECHO);
         let Options { message_bytes_max, echo: Echo { message_bytes_max: echoed, .. }, .. } = self.options;
-        Limits { message_bytes_max: if echo { echoed } else { message_bytes_max } }
+        let message_bytes_max = if echo { echoed } else { message_bytes_max };
+        Limits { message_bytes_max, deflate: connection.framing == Framing::Deflate }
     }
 
     fn mark_dirty(&mut self, index: usize) {

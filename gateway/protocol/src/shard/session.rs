@@ -84,7 +84,7 @@ impl Shard {
         match self.connections[index].framing {
             Framing::Uni => return self.tell_listener(now, index, reply),
             Framing::Poll => self.note_reply(index, reply),
-            Framing::WebSocket | Framing::Stream | Framing::Sse => {}
+            Framing::WebSocket | Framing::Deflate | Framing::Stream | Framing::Sse => {}
         }
         let connection = &mut self.connections[index];
         let encoding: Encoding = connection.encoding;

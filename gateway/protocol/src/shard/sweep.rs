@@ -194,7 +194,8 @@ impl Shard {
             outbox.push_with(|out| crate::ws::frame(crate::ws::Opcode::Ping, &[], out));
         }
         // One that only listens shows that it is there by its library's pong, and sees by ours that we are.
-        if let Some(ping) = self.pings.get(encoding, framing).filter(|_| !native || framing == Framing::Uni) {
+        let ping = self.pings.get(encoding, framing, &mut self.deflater);
+        if let Some(ping) = ping.filter(|_| !native || framing == Framing::Uni) {
             outbox.push_shared(encoding, ping);
         }
         self.check_backlog(now, index);

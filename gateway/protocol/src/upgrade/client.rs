@@ -5,6 +5,7 @@ use httparse::{EMPTY_HEADER, Error, Response, Status};
 
 use super::{
     Parsed, accept,
+    extension::{self, EXTENSIONS},
     fields::{elements, has, lines_are_strict, single},
     limits::{HEAD_BYTES_MAX, HEADERS_MAX, KEY_BYTES},
 };
@@ -22,6 +23,8 @@ pub struct Offer<'a> {
     pub subprotocol: Option<&'a str>,
     /// To look like a page.
     pub origin: Option<&'a str>,
+    /// Offers permessage-deflate without context takeover.
+    pub deflate: bool,
 }
 
 /// What a server agreed to.
@@ -29,6 +32,8 @@ pub struct Offer<'a> {
 pub struct Accepted {
     /// The offered subprotocol was taken.
     pub subprotocol: bool,
+    /// The offered compression was taken.
+    pub deflate: bool,
 }
 
 /// Why there is no WebSocket.
@@ -70,6 +75,9 @@ impl Offer<'_> {
         if let Some(subprotocol) = self.subprotocol {
             field(out, "Sec-WebSocket-Protocol", subprotocol);
         }
+        if self.deflate {
+            field(out, EXTENSIONS, extension::OFFER);
+        }
         out.extend_from_slice(b"\r\n");
     }
 
@@ -95,9 +103,9 @@ impl Offer<'_> {
         let expected = accept(STANDARD.encode(self.key).as_bytes());
         let answered = single(headers, "Sec-WebSocket-Accept") == Ok(Some(&expected));
         let upgraded = has(headers, "Upgrade", "websocket") && has(headers, "Connection", "upgrade");
-        // No extension was offered, so none may be in use.
-        let extended = elements(headers, "Sec-WebSocket-Extensions").next().is_some();
-        if !answered || !upgraded || extended {
+        // What was not offered may not be in use.
+        let deflate = elements(headers, EXTENSIONS).next().is_some();
+        if !answered || !upgraded || deflate && !(self.deflate && extension::is_answer(headers)) {
             return Err(Rejected::Mismatch);
         }
         let subprotocol = single(headers, "Sec-WebSocket-Protocol").map_err(|_| Rejected::Mismatch)?;
@@ -105,6 +113,7 @@ impl Offer<'_> {
         if subprotocol.is_some() && subprotocol != offered {
             return Err(Rejected::Mismatch);
         }
-        Ok(Parsed::Complete { consumed, head: Accepted { subprotocol: subprotocol.is_some() } })
+        let accepted = Accepted { subprotocol: subprotocol.is_some(), deflate };
+        Ok(Parsed::Complete { consumed, head: accepted })
     }
 }

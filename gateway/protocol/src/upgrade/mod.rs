@@ -4,6 +4,7 @@
 //! [`crate::http`] has the requests that are not about a WebSocket.
 
 pub mod client;
+mod extension;
 pub(crate) mod fields;
 pub mod limits;
 mod origin;
@@ -13,11 +14,12 @@ pub(crate) mod request;
 #[cfg(test)]
 mod tests;
 
+pub use extension::Deflate;
 pub use origin::{Origin, OriginError};
 pub use refusal::Refusal;
 pub use request::request;
 
-use crate::http::Transports;
+use crate::{http::Transports, ws::Compression};
 
 /// What a listener lets in.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -31,6 +33,8 @@ pub struct Rules {
     pub encodings: Vec<Encoding>,
     /// What else is served.
     pub transports: Transports,
+    /// Clients that offer permessage-deflate may use it; what is for many is then compressed like this.
+    pub compression: Option<Compression>,
 }
 
 /// One encoding of the protocol above.
@@ -83,6 +87,8 @@ pub struct Upgrade {
     pub frame_pings: bool,
     /// The path is that of WebSockets that only listen.
     pub listens: bool,
+    /// Messages may be compressed.
+    pub deflate: Option<Deflate>,
 }
 
 /// Base64 of a SHA-1.
@@ -101,6 +107,7 @@ impl Default for Rules {
             origins: Vec::new(),
             encodings: vec![JSON, PROTOBUF],
             transports: Transports::default(),
+            compression: None,
         }
     }
 }
@@ -114,6 +121,9 @@ pub fn response(upgrade: &Upgrade, out: &mut Vec<u8>) {
     if let Some(name) = upgrade.subprotocol {
         out.extend_from_slice(b"\r\nSec-WebSocket-Protocol: ");
         out.extend_from_slice(name.as_bytes());
+    }
+    if let Some(deflate) = upgrade.deflate {
+        deflate.answer(out);
     }
     out.extend_from_slice(b"\r\n\r\n");
 }

@@ -8,7 +8,7 @@ use base64::{
 use httparse::{EMPTY_HEADER, Error, Header, Request, Status};
 
 use super::{
-    Asked, Parsed, Refusal, Rules, Upgrade, accept,
+    Asked, Deflate, Parsed, Refusal, Rules, Upgrade, accept,
     fields::{elements, has, is_token, lines_are_strict, single},
     limits::{HEAD_BYTES_MAX, HEADERS_MAX, KEY_BYTES},
     origin::is_authority,
@@ -82,7 +82,8 @@ fn judge(request: &Request<'_, '_>, rules: &Rules) -> Result<Upgrade, Refusal> {
     let query = Query::read(query);
     // Those who only listen do so in JSON, and need not know of pings.
     let (subprotocol, asked) = if listens { (None, Asked::Nothing) } else { choose(headers, &query, rules)? };
-    Ok(Upgrade { accept, subprotocol, asked, frame_pings: query.frame_pings || listens, listens })
+    let deflate = if rules.compression.is_some() && !listens { Deflate::choose(headers)? } else { None };
+    Ok(Upgrade { accept, subprotocol, asked, frame_pings: query.frame_pings || listens, listens, deflate })
 }
 
 /// The fields of RFC 6455 §4.2.1, 3 to 6; the answer to the key.

@@ -1,10 +1,10 @@
 //! A message that is not complete yet: fragments, or a frame of which only a part has come.
 //!
-//! Owns what was received of it, already unmasked and (text) already validated. Exists only while it is incomplete.
+//! Owns what was received of it, already unmasked and (text that is not compressed) already validated. Exists only while it is incomplete.
 
 use std::borrow::Cow;
 
-use super::{Item, Violation, head::Head, limits::EMPTY_FRAGMENTS_MAX, mask::Key};
+use super::{Item, Violation, deflate::inflate, head::Head, limits::EMPTY_FRAGMENTS_MAX, mask::Key};
 
 /// What there is of one incomplete message.
 #[derive(Debug)]
@@ -23,6 +23,11 @@ pub(super) struct Assembly {
 enum Body {
     Text(Text),
     Binary(Vec<u8>),
+    /// Validated once it is whole.
+    Compressed {
+        held: Vec<u8>,
+        text: bool,
+    },
 }
 
 /// Text of which everything but an unfinished character at the end is known to be UTF-8.
@@ -34,8 +39,12 @@ struct Text {
 }
 
 impl Assembly {
-    pub(super) fn new(text: bool) -> Self {
-        let body = if text { Body::Text(Text::default()) } else { Body::Binary(Vec::new()) };
+    pub(super) fn new(text: bool, compressed: bool) -> Self {
+        let body = match (compressed, text) {
+            (true, text) => Body::Compressed { held: Vec::new(), text },
+            (false, true) => Body::Text(Text::default()),
+            (false, false) => Body::Binary(Vec::new()),
+        };
         Self { body, owed: 0, key: None, is_final: false, empty_fragments: 0 }
     }
 
@@ -66,7 +75,7 @@ impl Assembly {
         }
         match &mut self.body {
             Body::Text(text) => text.push(payload, limit)?,
-            Body::Binary(held) => {
+            Body::Binary(held) | Body::Compressed { held, .. } => {
                 held.reserve_exact(growth(held.len(), held.capacity(), bytes, limit));
                 held.extend_from_slice(payload);
             }
@@ -75,13 +84,14 @@ impl Assembly {
         Ok(bytes)
     }
 
-    /// The message, taken out. Only when [`is_complete`](Self::is_complete).
-    pub(super) fn finish(self) -> Result<Item<'static>, Violation> {
+    /// The message, taken out, of at most `limit` bytes. Only when [`is_complete`](Self::is_complete).
+    pub(super) fn finish(self, limit: usize) -> Result<Item<'static>, Violation> {
         debug_assert!(self.is_complete());
         match self.body {
             Body::Text(text) if text.tail_bytes > 0 => Err(Violation::Utf8),
             Body::Text(text) => Ok(Item::Text(Cow::Owned(text.checked))),
             Body::Binary(held) => Ok(Item::Binary(Cow::Owned(held))),
+            Body::Compressed { held, text } => inflated(&held, text, limit),
         }
     }
 
@@ -98,7 +108,7 @@ impl Assembly {
     pub(super) fn bytes(&self) -> usize {
         match &self.body {
             Body::Text(text) => text.checked.len() + text.tail_bytes,
-            Body::Binary(held) => held.len(),
+            Body::Binary(held) | Body::Compressed { held, .. } => held.len(),
         }
     }
 
@@ -106,7 +116,7 @@ impl Assembly {
     pub(super) fn capacity(&self) -> usize {
         match &self.body {
             Body::Text(text) => text.checked.capacity(),
-            Body::Binary(held) => held.capacity(),
+            Body::Binary(held) | Body::Compressed { held, .. } => held.capacity(),
         }
     }
 }
@@ -143,6 +153,17 @@ impl Text {
             }
         }
         Ok(())
+    }
+}
+
+/// A message whose compressed body is all there.
+pub(super) fn inflated(body: &[u8], text: bool, limit: usize) -> Result<Item<'static>, Violation> {
+    let message = inflate(body, limit)?;
+    if text {
+        let text = String::from_utf8(message).map_err(|_| Violation::Utf8)?;
+        Ok(Item::Text(Cow::Owned(text)))
+    } else {
+        Ok(Item::Binary(Cow::Owned(message)))
     }
 }
 

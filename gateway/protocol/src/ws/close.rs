@@ -49,6 +49,9 @@ pub enum Violation {
     /// RFC 6455 §8.1: text, or the reason of a close.
     #[error("invalid UTF-8")]
     Utf8,
+    /// RFC 7692 §7.2.2: a compressed message that is none, or only the beginning of one.
+    #[error("invalid compressed data")]
+    Deflate,
     /// Over the limit of the one who reads.
     #[error("message size limit exceeded")]
     TooBig,
@@ -62,7 +65,7 @@ impl Violation {
     pub fn code(self) -> u16 {
         match self {
             Self::Unsupported => 1003,
-            Self::Utf8 => 1007,
+            Self::Utf8 | Self::Deflate => 1007,
             Self::EmptyFragments => 1008,
             Self::TooBig => 1009,
             Self::ReservedBits

@@ -5,6 +5,7 @@
 
 use super::{
     Opcode, Role, Violation,
+    deflate::COMPRESSED,
     limits::{CONTROL_BYTES_MAX, HEADER_BYTES_MAX},
     mask::Key,
 };
@@ -14,6 +15,8 @@ use super::{
 pub(super) struct Head {
     /// The last fragment of its message.
     pub(super) is_final: bool,
+    /// The message that begins with it is compressed.
+    pub(super) compressed: bool,
     pub(super) opcode: Opcode,
     pub(super) key: Option<Key>,
     /// Length of the header itself.
@@ -34,11 +37,11 @@ pub(super) enum Parsed {
     Complete(Head),
 }
 
-/// Reads the header at the front of `bytes`. Each fault is named as early as the bytes show it.
+/// Reads the header at the front of `bytes`; messages may be compressed if that was agreed to (`deflate`). Each fault is named as early as the bytes show it.
 #[inline]
-pub(super) fn parse(role: Role, bytes: &[u8]) -> Result<Parsed, Violation> {
+pub(super) fn parse(role: Role, deflate: bool, bytes: &[u8]) -> Result<Parsed, Violation> {
     let Some(&first) = bytes.first() else { return Ok(Parsed::Incomplete { need: 2 }) };
-    let opcode = check_first(first)?;
+    let opcode = check_first(first, deflate)?;
     let Some(&second) = bytes.get(1) else { return Ok(Parsed::Incomplete { need: 2 }) };
     check_second(role, opcode, second)?;
     let short = second & 0x7f;
@@ -60,6 +63,7 @@ pub(super) fn parse(role: Role, bytes: &[u8]) -> Result<Parsed, Violation> {
     check_length(length_bytes, payload_bytes)?;
     Ok(Parsed::Complete(Head {
         is_final: first & 0x80 != 0,
+        compressed: first & COMPRESSED != 0,
         opcode,
         key: head.last_chunk().filter(|_| masked).map(|key| Key::new(*key)),
         bytes: need,
@@ -67,8 +71,10 @@ pub(super) fn parse(role: Role, bytes: &[u8]) -> Result<Parsed, Violation> {
     }))
 }
 
-fn check_first(first: u8) -> Result<Opcode, Violation> {
-    if first & 0x70 != 0 {
+fn check_first(first: u8, deflate: bool) -> Result<Opcode, Violation> {
+    // RFC 7692 §6: the bit stands on the first frame of a message.
+    let may_be = if deflate && matches!(first & 0x0f, 0x1 | 0x2) { COMPRESSED } else { 0 };
+    if first & 0x70 & !may_be != 0 {
         return Err(Violation::ReservedBits);
     }
     let opcode = match first & 0x0f {

@@ -13,5 +13,9 @@ pub const RETAINED_BYTES_MAX: usize = 2 + 4 + CONTROL_BYTES_MAX - 1;
 pub const MESSAGE_BYTES_MAX: usize = 65_536;
 /// Fragments without payload in one message. They are legal and say nothing; without a bound they would cost work for free.
 pub const EMPTY_FRAGMENTS_MAX: u16 = 128;
+/// Messages shorter than this are not compressed unless configured otherwise: without others before them they gain next to nothing.
+pub const COMPRESSED_BYTES_MIN: usize = 128;
+/// Reserved at first for what a compressed message is to become; doubled as it grows.
+pub const INFLATED_BYTES_FIRST: usize = 256;
 
 const _: () = assert!(RETAINED_BYTES_MAX >= HEADER_BYTES_MAX - 1);

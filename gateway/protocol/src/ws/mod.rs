@@ -1,10 +1,11 @@
 //! WebSocket framing (RFC 6455), strict, for both ends, over buffers that belong to the caller.
 //!
 //! Owns the rules of frames and messages and the close codes they lead to. Never keeps a byte of an idle connection: a [`Reader`]
-//! is one pointer, null unless a message is incomplete. Extensions are not negotiated, so none is understood.
+//! is one pointer, null unless a message is incomplete. The one extension is compression of single messages, where both ends have agreed to it.
 
 mod assembly;
 mod close;
+mod deflate;
 mod head;
 pub mod limits;
 mod mask;
@@ -15,6 +16,7 @@ mod writer;
 mod tests;
 
 pub use close::{Violation, ends_with_close, is_close, is_sendable};
+pub use deflate::{Compression, Deflater};
 pub use mask::mask;
 pub use reader::{Item, Limits, Reader};
 pub use writer::{

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 use super::{
     Opcode, Role, Violation,
-    assembly::Assembly,
+    assembly::{Assembly, inflated},
     close::is_sendable,
     head::{self, Head, Parsed},
     limits::{CONTROL_BYTES_MAX, MESSAGE_BYTES_MAX},
@@ -16,13 +16,16 @@ use super::{
 /// What the one who reads accepts.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Limits {
-    /// Payload of a message, all fragments together. A larger one is refused at the header that shows it.
+    /// Payload of a message, all fragments together. A larger one is refused at the header that shows it. Holds for a compressed
+    /// message as it comes and as it was.
     pub message_bytes_max: usize,
+    /// Messages may be compressed: permessage-deflate without context takeover was agreed to.
+    pub deflate: bool,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { message_bytes_max: MESSAGE_BYTES_MAX }
+        Self { message_bytes_max: MESSAGE_BYTES_MAX, deflate: false }
     }
 }
 
@@ -122,7 +125,7 @@ impl Reader {
             }
             Some(State::Message(_)) | None => {}
         }
-        let head = match head::parse(role, input)? {
+        let head = match head::parse(role, limits.deflate, input)? {
             Parsed::Complete(head) => head,
             Parsed::Incomplete { need } => return Ok((0, Item::Incomplete { need })),
         };
@@ -147,10 +150,10 @@ impl Reader {
         }
         let end = head.bytes + payload_bytes;
         if self.state.is_none() && head.is_final && end <= input.len() {
-            return Ok((end, whole(head, &mut input[head.bytes..end])?));
+            return Ok((end, whole(head, &mut input[head.bytes..end], limits)?));
         }
         if self.state.is_none() {
-            let assembly = Assembly::new(head.opcode == Opcode::Text);
+            let assembly = Assembly::new(head.opcode == Opcode::Text, head.compressed);
             self.state = Some(Box::new(State::Message(assembly)));
         }
         if let Some(State::Message(message)) = self.state.as_deref_mut() {
@@ -178,7 +181,7 @@ impl Reader {
             return Ok((consumed, Item::Nothing));
         }
         match self.state.take().map(|state| *state) {
-            Some(State::Message(message)) => Ok((consumed, message.finish()?)),
+            Some(State::Message(message)) => Ok((consumed, message.finish(limits.message_bytes_max)?)),
             Some(State::Closed) | None => Err(Violation::Continuation),
         }
     }
@@ -206,11 +209,13 @@ impl Reader {
 }
 
 /// A message in one frame that is all there: unmasked where it lies.
-fn whole<'a>(head: &Head, payload: &'a mut [u8]) -> Result<Item<'a>, Violation> {
+fn whole<'a>(head: &Head, payload: &'a mut [u8], limits: &Limits) -> Result<Item<'a>, Violation> {
     if let Some(key) = head.key {
         key.apply(payload);
     }
-    if head.opcode == Opcode::Text {
+    if head.compressed {
+        inflated(payload, head.opcode == Opcode::Text, limits.message_bytes_max)
+    } else if head.opcode == Opcode::Text {
         let text = std::str::from_utf8(payload).map_err(|_| Violation::Utf8)?;
         Ok(Item::Text(Cow::Borrowed(text)))
     } else {

@@ -15,6 +15,7 @@ const OFFER: Offer<'_> = Offer {
     key: *b"the sample nonce",
     subprotocol: Some("centrifuge-json"),
     origin: None,
+    deflate: false,
 };
 
 fn good() -> String {
@@ -36,7 +37,7 @@ fn what_our_client_asks_our_server_grants() {
         for cut in 0..answered.len() {
             assert_eq!(offer.response(&answered[..cut]), Ok(Parsed::Incomplete));
         }
-        let accepted = Accepted { subprotocol: subprotocol == Some("centrifuge-json") };
+        let accepted = Accepted { subprotocol: subprotocol == Some("centrifuge-json"), deflate: false };
         let expected = Parsed::Complete { consumed: answered.len(), head: accepted };
         assert_eq!(offer.response(&answered), Ok(expected));
     }
@@ -72,7 +73,8 @@ fn what_our_client_asks_tungstenites_server_grants() {
     let wire = Wire { input: Cursor::new(asked), output: Vec::new() };
     let socket = tungstenite::accept(wire).unwrap();
     let answered = &socket.get_ref().output;
-    let expected = Parsed::Complete { consumed: answered.len(), head: Accepted { subprotocol: false } };
+    let head = Accepted { subprotocol: false, deflate: false };
+    let expected = Parsed::Complete { consumed: answered.len(), head };
     assert_eq!(offer.response(answered), Ok(expected));
 }
 

@@ -2,6 +2,7 @@
 
 mod allowed;
 mod both_ends;
+mod extension;
 mod refused;
 
 use super::*;

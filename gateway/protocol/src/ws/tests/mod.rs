@@ -1,6 +1,7 @@
 //! The world of these tests: frames as bytes, right or wrong, and a caller that keeps the reader's contract to the letter.
 
 mod conformance;
+mod deflate;
 mod differential;
 mod properties;
 mod rules;

@@ -132,7 +132,7 @@ fn a_configured_limit_admits_sixteen_mebibytes() {
     let payload = vec![b'*'; 16 << 20];
     let whole = raw(FIN | TEXT, &payload).bytes(Role::Server);
     let mut caller = Caller::new(Role::Server);
-    caller.limits = Limits { message_bytes_max: 16 << 20 };
+    caller.limits = Limits { message_bytes_max: 16 << 20, ..Limits::default() };
     for piece in whole.chunks(16_384) {
         caller.receive(piece);
     }
@@ -235,6 +235,7 @@ fn every_violation_has_a_code_that_may_be_sent_and_a_reason_that_fits() {
         (Violation::CloseLength, 1002),
         (Violation::CloseCode, 1002),
         (Violation::Utf8, 1007),
+        (Violation::Deflate, 1007),
         (Violation::TooBig, 1009),
         (Violation::Unsupported, 1003),
     ] {
