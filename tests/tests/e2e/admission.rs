@@ -1,7 +1,7 @@
 //! How often strangers may come and clients may command; that lists change at run time; and that bytes which drip gain no time in any
 //! phase of a connection's life.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::time::Duration;
 
@@ -19,7 +19,9 @@ const UPGRADE: &str = "GET /connection/websocket HTTP/1.1\r\nHost: localhost\r\n
 fn from(source: u8, to: SocketAddr) -> TcpStream {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     socket.bind(&SocketAddr::from((Ipv4Addr::new(127, 0, 0, source), 0)).into()).unwrap();
-    socket.connect(&to.into()).unwrap();
+    // A refusal may be quick enough to be seen here: then every read sees it too.
+    let connected = socket.connect(&to.into());
+    assert!(connected.map_or_else(|error| error.kind() == ErrorKind::ConnectionReset, |()| true));
     let stream = TcpStream::from(socket);
     stream.set_read_timeout(Some(client::WITHIN)).unwrap();
     stream
