@@ -375,24 +375,21 @@ impl<S: Sys, O: Outside> Reactor<S, O> {
     fn flush(&mut self, now: Now) {
         for index in std::mem::take(&mut self.unsent) {
             self.seal(now, index as usize);
-            if self.sealed.len() == self.outs.len() {
-                self.send(now);
-            }
         }
         while let Some(index) = self.shard.take_dirty() {
             self.seal(now, index);
-            if self.sealed.len() == self.outs.len() {
-                self.send(now);
-            }
         }
         self.send(now);
     }
 
-    /// Makes a connection's next bytes ready to be sent.
+    /// Makes a connection's next bytes ready to be sent; as many together as there is room for are.
     fn seal(&mut self, now: Now, index: usize) {
         let out = &mut self.outs[self.sealed.len()];
         if self.shard.transmit(index, out) {
             self.sealed.push(index as u32);
+            if self.sealed.len() == self.outs.len() {
+                self.send(now);
+            }
         } else {
             self.shard.flushed(now, index);
         }

@@ -10,7 +10,7 @@ pub(crate) const CONNECTIONS_MAX: usize = 2048;
 pub(crate) const SIGNERS_MAX: usize = 512;
 /// The stack of a signing thread: a signature and two small buffers.
 pub(crate) const SIGNER_STACK_BYTES: usize = 256 * 1024;
-/// What a signing thread reads at most before it answers: what a gateway's worker asks for at once, and more.
+/// What a signing thread reads at most before it answers: what a shard asks for in a turn, and more.
 pub(crate) const SIGN_READ_BYTES: usize = 16 * 1024;
 /// A connection must have sent its greeting by then.
 pub(crate) const GREETING_TIMEOUT: Duration = Duration::from_secs(5);

@@ -19,31 +19,66 @@ pub struct Admission {
     pub commands: CommandRates,
 }
 
-/// How often one connection may do what; each kind beside the total.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-pub struct CommandRates {
+/// What a rate is kept of.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum CommandKind {
     /// Every command but `connect` and pongs.
-    pub total: CommandRate,
+    Total,
     /// `subscribe`.
-    pub subscribe: CommandRate,
+    Subscribe,
     /// `unsubscribe`.
-    pub unsubscribe: CommandRate,
+    Unsubscribe,
     /// `publish`.
-    pub publish: CommandRate,
+    Publish,
     /// `history`.
-    pub history: CommandRate,
+    History,
     /// `presence`.
-    pub presence: CommandRate,
+    Presence,
     /// `presence_stats`.
-    pub presence_stats: CommandRate,
+    PresenceStats,
     /// `refresh` and `sub_refresh`.
-    pub refresh: CommandRate,
+    Refresh,
     /// `rpc`.
-    pub rpc: CommandRate,
+    Rpc,
     /// `send`.
-    pub send: CommandRate,
+    Send,
     /// Commands refused by the above; more of them end the connection.
-    pub refused: CommandRate,
+    Refused,
+}
+
+impl CommandKind {
+    /// How many there are.
+    pub const COUNT: usize = Self::Refused as usize + 1;
+
+    /// Its key in a configuration.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Total => "total",
+            Self::Subscribe => "subscribe",
+            Self::Unsubscribe => "unsubscribe",
+            Self::Publish => "publish",
+            Self::History => "history",
+            Self::Presence => "presence",
+            Self::PresenceStats => "presence_stats",
+            Self::Refresh => "refresh",
+            Self::Rpc => "rpc",
+            Self::Send => "send",
+            Self::Refused => "refused",
+        }
+    }
+}
+
+/// How often one connection may do what, by [`CommandKind`]; each kind beside the total.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct CommandRates(pub [CommandRate; CommandKind::COUNT]);
+
+impl CommandRates {
+    /// The same but for one kind.
+    #[must_use]
+    pub const fn with(mut self, kind: CommandKind, rate: CommandRate) -> Self {
+        self.0[kind as usize] = rate;
+        self
+    }
 }
 
 /// So many within a time; they may come all at once.

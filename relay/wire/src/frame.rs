@@ -20,7 +20,7 @@ pub enum Purpose {
     Control = 0,
     /// One per shard: commands and publications.
     Shard = 1,
-    /// One per handshake worker: signatures.
+    /// One per shard: signatures.
     Sign = 2,
 }
 
@@ -33,7 +33,7 @@ pub struct Greeting {
     pub purpose: Purpose,
     /// Random number of the gateway process, so that its connections are known to belong together.
     pub gateway: u64,
-    /// Which shard (or the worker's shard).
+    /// Which shard.
     pub shard: u16,
 }
 

@@ -1,4 +1,4 @@
-//! Messages of a signing connection: a handshake worker asks, the relay, which holds the private keys, signs.
+//! Messages of a signing connection: a shard asks, the relay, which holds the private keys, signs.
 
 use serde::{Deserialize, Serialize};
 

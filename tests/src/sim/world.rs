@@ -19,7 +19,7 @@ use protocol::{
 };
 use relay::Limits;
 use wire::{
-    admission::{Admission, CommandRate, CommandRates, Prefix},
+    admission::{Admission, CommandKind, CommandRate, CommandRates, Prefix},
     settings::{ClientOptions, Namespace, Settings, Tokens},
 };
 
@@ -480,11 +480,9 @@ fn settings(plan: &Plan) -> Settings {
             compact(Namespace { allow_tags_filter: true, ..forced("tags") }),
         ],
         admission: Admission {
-            commands: CommandRates {
-                total: CommandRate { rate: plan.commands, interval_ms: 1000 },
-                refused: CommandRate { rate: plan.refused, interval_ms: 1000 },
-                ..CommandRates::default()
-            },
+            commands: CommandRates::default()
+                .with(CommandKind::Total, CommandRate { rate: plan.commands, interval_ms: 1000 })
+                .with(CommandKind::Refused, CommandRate { rate: plan.refused, interval_ms: 1000 }),
             ..Admission::default()
         },
         tokens: Tokens { hmac: true, ..Tokens::default() },

@@ -5,7 +5,7 @@
 use std::{collections::HashMap, time::Duration};
 
 use wire::{
-    admission::{CommandRate, CommandRates},
+    admission::{CommandKind as Kind, CommandRate, CommandRates},
     code,
 };
 
@@ -35,23 +35,8 @@ struct Meter {
     buckets: [Bucket; KINDS],
 }
 
-/// A bucket's place, in the order of [`CommandRates`].
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Kind {
-    Total,
-    Subscribe,
-    Unsubscribe,
-    Publish,
-    History,
-    Presence,
-    PresenceStats,
-    Refresh,
-    Rpc,
-    Send,
-    Refused,
-}
-
-const KINDS: usize = Kind::Refused as usize + 1;
+/// Buckets of a connection, by [`Kind`].
+const KINDS: usize = Kind::COUNT;
 
 /// What becomes of a command.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -64,33 +49,7 @@ enum Verdict {
 impl Meters {
     /// New rates; buckets stay as empty as they are.
     pub(super) fn set(&mut self, rates: &CommandRates) {
-        let CommandRates {
-            total,
-            subscribe,
-            unsubscribe,
-            publish,
-            history,
-            presence,
-            presence_stats,
-            refresh,
-            rpc,
-            send,
-            refused,
-        } = rates;
-        let kinds = [
-            total,
-            subscribe,
-            unsubscribe,
-            publish,
-            history,
-            presence,
-            presence_stats,
-            refresh,
-            rpc,
-            send,
-            refused,
-        ];
-        self.rates = kinds.map(|&CommandRate { rate, interval_ms }| {
+        self.rates = rates.0.map(|CommandRate { rate, interval_ms }| {
             Rate::new(rate, Duration::from_millis(u64::from(interval_ms)), rate)
         });
         self.limited = self.rates[..KINDS - 1].iter().any(|rate| rate.is_limited());
@@ -205,7 +164,8 @@ mod tests {
 
     #[test]
     fn each_kind_has_its_bucket_and_all_share_the_total() {
-        let rates = CommandRates { total: per_second(5), publish: per_second(2), ..CommandRates::default() };
+        let rates =
+            CommandRates::default().with(Kind::Total, per_second(5)).with(Kind::Publish, per_second(2));
         let mut meters = meters(rates);
         let mut run = |kind| meters.judge(SECOND, 1, 1, kind) == Verdict::Run;
         assert_eq!((0..9).filter(|_| run(Kind::Publish)).count(), 2);
@@ -216,7 +176,7 @@ mod tests {
 
     #[test]
     fn who_goes_on_after_refusals_is_closed() {
-        let rates = CommandRates { rpc: per_second(1), refused: per_second(3), ..CommandRates::default() };
+        let rates = CommandRates::default().with(Kind::Rpc, per_second(1)).with(Kind::Refused, per_second(3));
         let mut meters = meters(rates);
         let verdicts: Vec<_> = (0..5).map(|_| meters.judge(SECOND, 1, 1, Kind::Rpc)).collect();
         let refused = Verdict::Refuse;
@@ -226,7 +186,7 @@ mod tests {
 
     #[test]
     fn meters_go_when_they_have_nothing_to_say_and_are_not_inherited() {
-        let mut meters = meters(CommandRates { total: per_second(1), ..CommandRates::default() });
+        let mut meters = meters(CommandRates::default().with(Kind::Total, per_second(1)));
         for index in 0..100 {
             assert_eq!(meters.judge(SECOND, index, 1, Kind::Rpc), Verdict::Run);
         }

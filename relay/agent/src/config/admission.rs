@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use wire::admission::{self, CommandRate, CommandRates, Prefix};
+use wire::admission::{self, CommandKind, CommandRate, CommandRates, Prefix};
 use wire::config::{Places, Problem};
 use wire::config_table;
 
@@ -74,57 +74,35 @@ fn command((rate, interval): (u32, Duration)) -> CommandRate {
 }
 
 impl RateLimit {
-    /// Every table by name: how many within which time.
-    fn kinds(&self) -> [(&'static str, (u32, Duration)); 11] {
+    /// Every table: how many within which time.
+    fn kinds(&self) -> [(CommandKind, (u32, Duration)); CommandKind::COUNT] {
         let of = |rate: &Rate| (rate.rate, rate.interval);
         [
-            ("total", of(&self.total)),
-            ("subscribe", of(&self.subscribe)),
-            ("unsubscribe", of(&self.unsubscribe)),
-            ("publish", of(&self.publish)),
-            ("history", of(&self.history)),
-            ("presence", of(&self.presence)),
-            ("presence_stats", of(&self.presence_stats)),
-            ("refresh", of(&self.refresh)),
-            ("rpc", of(&self.rpc)),
-            ("send", of(&self.send)),
-            ("refused", (self.refused.rate, self.refused.interval)),
+            (CommandKind::Total, of(&self.total)),
+            (CommandKind::Subscribe, of(&self.subscribe)),
+            (CommandKind::Unsubscribe, of(&self.unsubscribe)),
+            (CommandKind::Publish, of(&self.publish)),
+            (CommandKind::History, of(&self.history)),
+            (CommandKind::Presence, of(&self.presence)),
+            (CommandKind::PresenceStats, of(&self.presence_stats)),
+            (CommandKind::Refresh, of(&self.refresh)),
+            (CommandKind::Rpc, of(&self.rpc)),
+            (CommandKind::Send, of(&self.send)),
+            (CommandKind::Refused, (self.refused.rate, self.refused.interval)),
         ]
     }
 }
 
 /// As gateways get it.
 pub(super) fn settings(config: &Config) -> admission::Admission {
-    let rates = config.client.rate_limit.kinds().map(|(_, rate)| command(rate));
-    let [
-        total,
-        subscribe,
-        unsubscribe,
-        publish,
-        history,
-        presence,
-        presence_stats,
-        refresh,
-        rpc,
-        send,
-        refused,
-    ] = rates;
+    let kinds = config.client.rate_limit.kinds();
+    let commands = kinds
+        .into_iter()
+        .fold(CommandRates::default(), |rates, (kind, rate)| rates.with(kind, command(rate)));
     admission::Admission {
         allow: config.admission.allow.clone(),
         deny: config.admission.deny.clone(),
-        commands: CommandRates {
-            total,
-            subscribe,
-            unsubscribe,
-            publish,
-            history,
-            presence,
-            presence_stats,
-            refresh,
-            rpc,
-            send,
-            refused,
-        },
+        commands,
     }
 }
 
@@ -138,7 +116,7 @@ pub(super) fn check(config: &Config, places: &Places, problems: &mut Vec<Problem
     let fits = Duration::from_millis(1)..=Duration::from_secs(24 * 3600);
     for (kind, (_, interval)) in config.client.rate_limit.kinds() {
         if !fits.contains(&interval) {
-            let path = format!("client.rate_limit.{kind}.interval");
+            let path = format!("client.rate_limit.{}.interval", kind.name());
             problems.push(places.problem(&path, "must be from 1ms to 24h"));
         }
     }
