@@ -4,6 +4,35 @@
 
 use std::borrow::Cow;
 
+/// A message from a server as it lies in either encoding: what is set decides what it is.
+#[derive(Default)]
+pub(super) struct Envelope<'a> {
+    pub(super) id: u32,
+    pub(super) push: Option<Pushed<'a>>,
+    pub(super) answer: Option<Answer<'a>>,
+}
+
+/// The same of a push.
+#[derive(Default)]
+pub(super) struct Pushed<'a> {
+    pub(super) channel: Cow<'a, str>,
+    pub(super) number: u32,
+    pub(super) event: Option<Event<'a>>,
+}
+
+impl<'a> From<Envelope<'a>> for Received<'a> {
+    fn from(envelope: Envelope<'a>) -> Self {
+        match (envelope.id, envelope.push, envelope.answer) {
+            (0, Some(push), _) => {
+                let event = push.event.unwrap_or(Event::Other);
+                Self::Push { channel: push.channel, number: push.number, event }
+            }
+            (0, None, None) => Self::Ping,
+            (id, _, answer) => Self::Reply { id, answer: answer.unwrap_or(Answer::Other) },
+        }
+    }
+}
+
 /// One message from a server.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Received<'a> {

@@ -9,8 +9,8 @@ use super::{
     object::{Fill, Json, Named, Object, object},
 };
 use crate::client::received::{
-    Answer, Counts, Ended, Event, Failure, Garbled, Info, Message, Page, Received, Refreshed, Session,
-    Subscription,
+    Answer, Counts, Ended, Envelope, Event, Failure, Garbled, Info, Message, Page, Pushed, Received,
+    Refreshed, Session, Subscription,
 };
 
 /// A server's messages of one message.
@@ -110,28 +110,7 @@ fn bare_len(json: &[u8]) -> Option<usize> {
 
 fn read(line: &str) -> Result<Received<'_>, Garbled> {
     let Json(envelope) = serde_json::from_str::<Json<Envelope<'_>>>(line).map_err(|_| Garbled)?;
-    Ok(match (envelope.id, envelope.push, envelope.answer) {
-        (0, Some(push), _) => {
-            let event = push.event.unwrap_or(Event::Other);
-            Received::Push { channel: push.channel, number: push.number, event }
-        }
-        (0, None, None) => Received::Ping,
-        (id, _, answer) => Received::Reply { id, answer: answer.unwrap_or(Answer::Other) },
-    })
-}
-
-#[derive(Default)]
-struct Envelope<'a> {
-    id: u32,
-    push: Option<Pushed<'a>>,
-    answer: Option<Answer<'a>>,
-}
-
-#[derive(Default)]
-struct Pushed<'a> {
-    channel: Cow<'a, str>,
-    number: u32,
-    event: Option<Event<'a>>,
+    Ok(Received::from(envelope))
 }
 
 /// Reads an object that decides which kind its parent is.

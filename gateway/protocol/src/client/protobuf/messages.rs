@@ -7,8 +7,8 @@ use super::{
     read::{Message as Fields, Named, Nothing, message, read},
 };
 use crate::client::received::{
-    Answer, Counts, Ended, Event, Failure, Garbled, Info, Message, Page, Received, Refreshed, Session,
-    Subscription,
+    Answer, Counts, Ended, Envelope, Event, Failure, Garbled, Info, Message, Page, Pushed, Received,
+    Refreshed, Session, Subscription,
 };
 
 /// A server's messages of one message.
@@ -26,37 +26,12 @@ impl<'a> Iterator for Messages<'a> {
 
     fn next(&mut self) -> Option<Self::Item> {
         let result =
-            self.0.as_mut()?.next()?.and_then(read::<Envelope<'_>>).map(received).map_err(|_| Garbled);
+            self.0.as_mut()?.next()?.and_then(read::<Envelope<'_>>).map(Received::from).map_err(|_| Garbled);
         if result.is_err() {
             self.0 = None;
         }
         Some(result)
     }
-}
-
-fn received(envelope: Envelope<'_>) -> Received<'_> {
-    match (envelope.id, envelope.push, envelope.answer) {
-        (0, Some(push), _) => {
-            let event = push.event.unwrap_or(Event::Other);
-            Received::Push { channel: push.channel, number: push.number, event }
-        }
-        (0, None, None) => Received::Ping,
-        (id, _, answer) => Received::Reply { id, answer: answer.unwrap_or(Answer::Other) },
-    }
-}
-
-#[derive(Default)]
-struct Envelope<'a> {
-    id: u32,
-    push: Option<Pushed<'a>>,
-    answer: Option<Answer<'a>>,
-}
-
-#[derive(Default)]
-struct Pushed<'a> {
-    channel: Cow<'a, str>,
-    number: u32,
-    event: Option<Event<'a>>,
 }
 
 /// Reads a message that decides which kind its parent is.
