@@ -4,6 +4,8 @@
 //! number of its own; every table and queue has a bound in [`Limits`].
 #![forbid(unsafe_code)]
 
+pub mod bus;
+
 mod broker;
 mod channels;
 mod counters;

@@ -16,6 +16,12 @@ use crate::limits::PUBLICATION_OVERHEAD_BYTES;
 pub struct Epoch([u8; 8]);
 
 impl Epoch {
+    /// An epoch that crossed a link: eight letters, or none.
+    pub fn parse(text: &str) -> Option<Self> {
+        let bytes: [u8; 8] = text.as_bytes().try_into().ok()?;
+        bytes.iter().all(u8::is_ascii_alphabetic).then_some(Self(bytes))
+    }
+
     /// As it crosses links.
     pub fn as_str(&self) -> &str {
         // Only letters are ever put in; a failure would read as the empty epoch of a client that named none.

@@ -122,6 +122,21 @@ impl Welcome {
 
 /// Appends one frame with `message` as its body. Fails, leaving `out` as it was, if the body is over the bound.
 pub fn encode<T: Serialize>(message: &T, out: &mut Vec<u8>) -> Result<(), FrameError> {
+    let start = out.len();
+    out.extend_from_slice(&[0; 4]);
+    let written = append(message, out);
+    let bytes = out.len() - start - 4;
+    if written.is_err() || bytes > FRAME_BYTES_MAX {
+        out.truncate(start);
+        return Err(if written.is_err() { FrameError::Malformed } else { FrameError::TooLarge { bytes } });
+    }
+    // The bound fits four bytes: checked above against FRAME_BYTES_MAX.
+    out[start..start + 4].copy_from_slice(&(bytes as u32).to_le_bytes());
+    Ok(())
+}
+
+/// Appends a message without a frame around it, unbounded. After a failure `out` holds a part of it.
+pub(crate) fn append<T: Serialize>(message: &T, out: &mut Vec<u8>) -> Result<(), FrameError> {
     struct Appender<'a>(&'a mut Vec<u8>);
     impl postcard::ser_flavors::Flavor for Appender<'_> {
         type Output = ();
@@ -137,17 +152,7 @@ pub fn encode<T: Serialize>(message: &T, out: &mut Vec<u8>) -> Result<(), FrameE
             Ok(())
         }
     }
-    let start = out.len();
-    out.extend_from_slice(&[0; 4]);
-    let written = postcard::serialize_with_flavor(message, Appender(out));
-    let bytes = out.len() - start - 4;
-    if written.is_err() || bytes > FRAME_BYTES_MAX {
-        out.truncate(start);
-        return Err(if written.is_err() { FrameError::Malformed } else { FrameError::TooLarge { bytes } });
-    }
-    // The bound fits four bytes: checked above against FRAME_BYTES_MAX.
-    out[start..start + 4].copy_from_slice(&(bytes as u32).to_le_bytes());
-    Ok(())
+    postcard::serialize_with_flavor(message, Appender(out)).map_err(|_| FrameError::Malformed)
 }
 
 /// A frame's body and what follows it.
