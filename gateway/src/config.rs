@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use protocol::{
-    http::{Endpoint, Transports},
+    http::{self, Endpoint, Transports},
     limits::HTTP_BODY_BYTES_MAX,
     upgrade::{self, Origin},
     ws::{Compression, limits::COMPRESSED_BYTES_MIN},
@@ -150,7 +150,7 @@ wire::config_table! {
         /// Serve them.
         enabled: bool = false,
         /// The path.
-        handler_prefix: String = "/connection/http_stream".to_owned(),
+        handler_prefix: String = http::HTTP_STREAM_PATH.to_owned(),
         /// Largest body, in bytes.
         max_request_body_size: u32 = 65_536,
     }
@@ -162,7 +162,7 @@ wire::config_table! {
         /// Serve them.
         enabled: bool = false,
         /// The path.
-        handler_prefix: String = "/connection/sse".to_owned(),
+        handler_prefix: String = http::SSE_PATH.to_owned(),
         /// Largest body where a POST begins the session, in bytes.
         max_request_body_size: u32 = 65_536,
     }
@@ -172,7 +172,7 @@ wire::config_table! {
     /// Commands of http_stream and sse sessions: POST {session, node, data}. Served where one of those is.
     pub struct Emulation {
         /// The path.
-        handler_prefix: String = "/emulation".to_owned(),
+        handler_prefix: String = http::EMULATION_PATH.to_owned(),
         /// Largest body, in bytes.
         max_request_body_size: u32 = 65_536,
         /// How long a connection may be between two requests.
@@ -187,7 +187,7 @@ wire::config_table! {
         /// Serve it.
         enabled: bool = false,
         /// The path.
-        handler_prefix: String = "/connection/poll".to_owned(),
+        handler_prefix: String = http::POLL_PATH.to_owned(),
         /// Largest body, in bytes.
         max_request_body_size: u32 = 65_536,
         /// The longest a response waits for news.
@@ -201,7 +201,7 @@ wire::config_table! {
         /// Serve them.
         enabled: bool = false,
         /// The path.
-        handler_prefix: String = "/connection/uni_websocket".to_owned(),
+        handler_prefix: String = http::UNI_WEBSOCKET_PATH.to_owned(),
         /// Say why a connection ends by the close frame alone.
         disable_disconnect_push: bool = false,
     }

@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +12,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use serde_json::{Value, json};
+use socket2::{Domain, Socket, Type};
 use tungstenite::client::IntoClientRequest;
 use tungstenite::http::{HeaderName, HeaderValue};
 use tungstenite::protocol::CloseFrame;
@@ -121,6 +122,20 @@ fn tcp(address: SocketAddr) -> Result<TcpStream> {
     tcp.set_write_timeout(Some(WITHIN))?;
     tcp.set_nodelay(true)?;
     Ok(tcp)
+}
+
+/// A plain connection from another loopback address, 127.0.0.`source`. That the server refuses it may be seen only by its reads.
+pub fn from(source: u8, to: SocketAddr) -> Result<TcpStream> {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+    socket.bind(&SocketAddr::from((Ipv4Addr::new(127, 0, 0, source), 0)).into())?;
+    match socket.connect(&to.into()) {
+        // A refusal may be quick enough to be seen here: then every read sees it too.
+        Err(error) if error.kind() != io::ErrorKind::ConnectionReset => return Err(error.into()),
+        _ => {}
+    }
+    let stream = TcpStream::from(socket);
+    stream.set_read_timeout(Some(WITHIN))?;
+    Ok(stream)
 }
 
 /// TLS that trusts the world's authority.

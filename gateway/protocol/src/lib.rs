@@ -17,6 +17,7 @@ pub mod opening;
 pub mod outbox;
 pub mod pending;
 pub mod places;
+mod protobuf;
 mod random;
 pub mod shard;
 pub mod time;

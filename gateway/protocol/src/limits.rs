@@ -52,6 +52,8 @@ pub const HOT_POOL_MAX: usize = FANOUT_VISITS_PER_TURN;
 pub const DELTA_BYTES_MAX: usize = 64 * 1024;
 /// Payloads of one recovery that are given as differences, in bytes; with more it is given whole, as many may recover at once.
 pub const RECOVERY_DELTA_BYTES_MAX: usize = 64 * 1024;
+/// Groups open at once in a Protobuf field that is skipped (no field here is a group).
+pub const PROTOBUF_GROUPS_MAX: usize = 32;
 /// A tags filter as a client writes it.
 pub const FILTER_BYTES_MAX: usize = 4096;
 /// Comparisons and combinations in a tags filter.

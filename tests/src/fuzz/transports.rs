@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 use protocol::{
     admission::Caps,
     client::token::Keys,
-    http::{Endpoint, Transports},
+    http::Transports,
     shard::{Echo, Options, Policy, Shard},
     time::Now,
     upgrade::{JSON, Origin, PROTOBUF, Rules},
@@ -54,19 +54,13 @@ pub(super) fn run(bytes: &[u8]) {
 
 impl World {
     fn new() -> Self {
-        let endpoint = |path: &str| Some(Endpoint { path: path.to_owned(), body_bytes_max: BODY_BYTES_MAX });
         let rules = Rules {
             origins: Origin::parse("https://app.example.com").into_iter().collect(),
             encodings: vec![JSON, PROTOBUF],
             transports: Transports {
-                http_stream: endpoint("/connection/http_stream"),
-                sse: endpoint("/connection/sse"),
-                poll: endpoint("/connection/poll"),
-                emulation: endpoint("/emulation"),
-                uni_websocket: Some("/connection/uni_websocket".to_owned()),
-                without_disconnect_push: false,
                 poll_timeout_ms: 5_000,
                 keep_alive_ms: 5_000,
+                ..Transports::everywhere(BODY_BYTES_MAX)
             },
             ..Rules::default()
         };

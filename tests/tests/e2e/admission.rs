@@ -1,12 +1,11 @@
 //! How often strangers may come and clients may command; that lists change at run time; and that bytes which drip gain no time in any
 //! phase of a connection's life.
 
-use std::io::{ErrorKind, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::time::Duration;
 
 use serde_json::json;
-use socket2::{Domain, Socket, Type};
 use tests::client::{self, Client};
 use tests::metrics;
 use tests::wait;
@@ -14,18 +13,6 @@ use tests::world::World;
 
 const UPGRADE: &str = "GET /connection/websocket HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
                        Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
-
-/// A connection from another loopback address.
-fn from(source: u8, to: SocketAddr) -> TcpStream {
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-    socket.bind(&SocketAddr::from((Ipv4Addr::new(127, 0, 0, source), 0)).into()).unwrap();
-    // A refusal may be quick enough to be seen here: then every read sees it too.
-    let connected = socket.connect(&to.into());
-    assert!(connected.map_or_else(|error| error.kind() == ErrorKind::ConnectionReset, |()| true));
-    let stream = TcpStream::from(socket);
-    stream.set_read_timeout(Some(client::WITHIN)).unwrap();
-    stream
-}
 
 /// Whether a plain connection is let in: it gets an answer rather than a reset.
 fn let_in(mut stream: TcpStream) -> bool {
@@ -47,17 +34,17 @@ fn one_source_comes_at_its_rate_and_others_at_theirs() {
         )
         .start()
         .unwrap();
-    let let_in = (0..40).filter(|_| let_in(from(7, world.plain))).count();
+    let let_in = (0..40).filter(|_| let_in(client::from(7, world.plain).unwrap())).count();
     assert!((8..=12).contains(&let_in), "{let_in} of 40");
     refused(&world, "source_rate", 28.0);
-    assert!(self::let_in(from(8, world.plain)));
+    assert!(self::let_in(client::from(8, world.plain).unwrap()));
 }
 
 #[test]
 fn all_together_come_at_a_rate() {
     let world =
         World::builder().gateway("[limits]\nconnection_rate = 20\n[shards]\ncount = 1\n").start().unwrap();
-    let let_in = (0..100u8).filter(|source| let_in(from(source + 2, world.plain))).count();
+    let let_in = (0..100u8).filter(|source| let_in(client::from(source + 2, world.plain).unwrap())).count();
     assert!((10..60).contains(&let_in), "{let_in} of 100");
     refused(&world, "rate", 40.0);
 }
@@ -66,21 +53,25 @@ fn all_together_come_at_a_rate() {
 fn the_lists_of_prefixes_change_at_run_time() {
     let world = World::start().unwrap();
     let mut inside = Client::of(&world, "ann").unwrap();
-    assert!(let_in(from(66, world.plain)));
+    assert!(let_in(client::from(66, world.plain).unwrap()));
     world
         .reload_relay(
             "[admission]\ndeny = [\"127.0.0.64/26\", \"2001:db8::/32\"]\nallow = [\"127.0.0.65\"]\n",
         )
         .unwrap();
-    wait::until("the list to hold", client::WITHIN, || (!let_in(from(66, world.plain))).then_some(()))
-        .unwrap();
-    assert!(let_in(from(65, world.plain)), "allowed above the denied");
-    assert!(let_in(from(2, world.plain)), "not on any list");
+    wait::until("the list to hold", client::WITHIN, || {
+        (!let_in(client::from(66, world.plain).unwrap())).then_some(())
+    })
+    .unwrap();
+    assert!(let_in(client::from(65, world.plain).unwrap()), "allowed above the denied");
+    assert!(let_in(client::from(2, world.plain).unwrap()), "not on any list");
     refused(&world, "denied", 1.0);
     inside.subscribe("news").unwrap();
     world.reload_relay("[admission]\ndeny = []\n").unwrap();
-    wait::until("the list to be empty", client::WITHIN, || let_in(from(66, world.plain)).then_some(()))
-        .unwrap();
+    wait::until("the list to be empty", client::WITHIN, || {
+        let_in(client::from(66, world.plain).unwrap()).then_some(())
+    })
+    .unwrap();
 }
 
 #[test]
@@ -114,9 +105,9 @@ fn bytes_that_drip_gain_no_time_in_any_phase() {
         .start()
         .unwrap();
     let hello = [&[0x16, 0x03, 0x01, 0x02, 0x00, 0x01, 0x00, 0x01, 0xfc, 0x03, 0x03][..], &[7; 500]].concat();
-    drips(from(1, world.secure), &hello);
-    drips(from(1, world.plain), UPGRADE.as_bytes());
-    let mut upgraded = from(1, world.plain);
+    drips(client::from(1, world.secure).unwrap(), &hello);
+    drips(client::from(1, world.plain).unwrap(), UPGRADE.as_bytes());
+    let mut upgraded = client::from(1, world.plain).unwrap();
     upgraded.write_all(UPGRADE.as_bytes()).unwrap();
     drips(upgraded, &a_long_message());
     // In a session, whoever is in the middle of a message can answer no ping.

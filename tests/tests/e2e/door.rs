@@ -1,11 +1,10 @@
 //! The door: who is let in, how strangers are turned away, and that those who dawdle there cost the others nothing.
 
-use std::io::{ErrorKind, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::time::Duration;
 
 use serde_json::json;
-use socket2::{Domain, Socket, Type};
 use tests::client::{self, Client, Stream};
 use tests::metrics;
 use tests::wait;
@@ -36,18 +35,6 @@ fn status(answer: &str) -> u16 {
         .nth(1)
         .and_then(|code| code.parse().ok())
         .unwrap_or_else(|| panic!("no HTTP answer: {answer:?}"))
-}
-
-/// A connection from another loopback address.
-fn from(source: u8, to: SocketAddr) -> TcpStream {
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-    socket.bind(&SocketAddr::from((Ipv4Addr::new(127, 0, 0, source), 0)).into()).unwrap();
-    // A refusal may be quick enough to be seen here: then every read sees it too.
-    let connected = socket.connect(&to.into());
-    assert!(connected.map_or_else(|error| error.kind() == ErrorKind::ConnectionReset, |()| true));
-    let stream = TcpStream::from(socket);
-    stream.set_read_timeout(Some(client::WITHIN)).unwrap();
-    stream
 }
 
 /// Waits until the server has closed a connection; what it says before is dropped.
@@ -165,14 +152,14 @@ fn who_dawdles_at_any_step_is_closed_at_its_deadline() {
     let mut good = Client::of(&world, "ann").unwrap();
     let started = wait::now();
     // Nothing at all; half a ClientHello; a handshake and no request; half a request; an upgrade and no command.
-    let nothing = from(1, world.secure);
-    let mut half_hello = from(1, world.secure);
+    let nothing = client::from(1, world.secure).unwrap();
+    let mut half_hello = client::from(1, world.secure).unwrap();
     half_hello.write_all(&[0x16, 0x03, 0x01, 0x02, 0x00, 0x01, 0x00]).unwrap();
     let mut shaken = Stream::open(&world, world.secure, Some("localhost")).unwrap();
     shaken.handshake().unwrap();
-    let mut half_request = from(1, world.plain);
+    let mut half_request = client::from(1, world.plain).unwrap();
     half_request.write_all(&UPGRADE.as_bytes()[..40]).unwrap();
-    let mut upgraded = from(1, world.plain);
+    let mut upgraded = client::from(1, world.plain).unwrap();
     upgraded.write_all(format!("{UPGRADE}\r\n").as_bytes()).unwrap();
     closed(nothing);
     closed(half_hello);
@@ -188,7 +175,7 @@ fn who_dawdles_at_any_step_is_closed_at_its_deadline() {
 #[test]
 fn a_dripping_upgrade_gains_no_time() {
     let world = World::builder().gateway("[limits]\nupgrade_timeout = \"1s\"\n").start().unwrap();
-    let mut stream = from(1, world.plain);
+    let mut stream = client::from(1, world.plain).unwrap();
     let started = wait::now();
     for byte in UPGRADE.as_bytes() {
         if stream.write_all(&[*byte]).is_err() || started.elapsed() > Duration::from_secs(5) {
@@ -227,7 +214,7 @@ fn one_source_cannot_take_everything() {
         .gateway("[limits]\nconnections_per_source = 10\n[shards]\ncount = 1\n")
         .start()
         .unwrap();
-    let greedy: Vec<TcpStream> = (0..40).map(|_| from(7, world.plain)).collect();
+    let greedy: Vec<TcpStream> = (0..40).map(|_| client::from(7, world.plain).unwrap()).collect();
     world.metric(metrics::REFUSED, &["cause=\"source\""], |n| n == 30.0).unwrap();
     let mut client = Client::of(&world, "ann").unwrap();
     client.subscribe("news").unwrap();

@@ -47,23 +47,11 @@ fn quick_pings() -> Builder {
 mod npm {
     use super::*;
 
+    everywhere! { over_tls! "sdk.mjs", usual() }
     over_tls! { "sdk.mjs", usual(),
-        connects_with_a_token
-        a_wrong_token_ends_the_session_for_good
-        an_expired_token_is_replaced
-        a_token_about_to_expire_is_refreshed_in_the_same_session
         a_refused_refresh_ends_the_session
         nobody_without_a_token_where_that_is_off
-        two_tabs_chat
-        history_is_paged_forwards_and_backwards
-        what_was_missed_is_recovered_after_leaving
-        what_was_missed_is_recovered_after_the_wire_was_cut
-        what_history_has_forgotten_is_told_and_not_recovered
-        unsubscribed_means_silence
         rpc_is_not_available_and_send_is_silent
-        what_is_not_allowed_is_refused_for_good
-        many_commands_in_one_frame
-        a_subscription_too_many_is_refused
         large_messages_pass_and_larger_ones_end_the_session
         order_holds_under_load
     }
@@ -105,21 +93,9 @@ mod npm {
 mod npm_protobuf {
     use super::*;
 
+    everywhere! { in_protobuf! "sdk.mjs", usual() }
     in_protobuf! { "sdk.mjs", usual(),
-        connects_with_a_token
-        a_wrong_token_ends_the_session_for_good
-        an_expired_token_is_replaced
-        a_token_about_to_expire_is_refreshed_in_the_same_session
-        two_tabs_chat
-        history_is_paged_forwards_and_backwards
-        what_was_missed_is_recovered_after_leaving
-        what_was_missed_is_recovered_after_the_wire_was_cut
-        what_history_has_forgotten_is_told_and_not_recovered
-        unsubscribed_means_silence
         rpc_is_not_available_and_send_is_silent
-        what_is_not_allowed_is_refused_for_good
-        many_commands_in_one_frame
-        a_subscription_too_many_is_refused
         large_messages_pass_and_larger_ones_end_the_session
         order_holds_under_load
     }

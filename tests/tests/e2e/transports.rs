@@ -40,21 +40,9 @@ macro_rules! emulated {
         mod $module {
             use super::*;
 
+            everywhere! { scenarios! "sdk.mjs", $words, $endpoint, shards() }
             scenarios! { "sdk.mjs", $words, $endpoint, shards(),
-                connects_with_a_token
-                a_wrong_token_ends_the_session_for_good
-                an_expired_token_is_replaced
-                a_token_about_to_expire_is_refreshed_in_the_same_session
                 nobody_without_a_token_where_that_is_off
-                two_tabs_chat
-                history_is_paged_forwards_and_backwards
-                what_was_missed_is_recovered_after_leaving
-                what_was_missed_is_recovered_after_the_wire_was_cut
-                what_history_has_forgotten_is_told_and_not_recovered
-                unsubscribed_means_silence
-                what_is_not_allowed_is_refused_for_good
-                many_commands_in_one_frame
-                a_subscription_too_many_is_refused
             }
             scenarios! { "sdk.mjs", $words, $endpoint, quick_pings(), pings_are_answered_by_the_sdk }
         }

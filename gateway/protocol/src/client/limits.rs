@@ -5,8 +5,6 @@ pub const MESSAGES_IN_FRAME_MAX: usize = 16;
 /// Brackets open at once in a JSON document, the command around the data included. Recursive parsers behind us (and in other
 /// clients) get no deeper document through us.
 pub const JSON_DEPTH_MAX: usize = 128;
-/// Groups open at once in a Protobuf field that is skipped (no field here is a group).
-pub const PROTOBUF_GROUPS_MAX: usize = 32;
 /// Public keys in a JWK set.
 pub const KEYS_MAX: usize = 64;
 /// Keys tried for a token that names none.

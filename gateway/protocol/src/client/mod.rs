@@ -14,6 +14,7 @@ pub mod token;
 
 mod json;
 mod protobuf;
+mod shapes;
 
 #[cfg(test)]
 mod tests;

@@ -6,7 +6,6 @@
 //! of another wire type is refused. Writing leaves out what is empty, zero or false.
 
 mod commands;
-mod fields;
 mod messages;
 mod read;
 mod replies;

@@ -5,6 +5,8 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use wire::link::SESSION_BYTES;
 
+use crate::protobuf::Fields;
+
 /// A body, read.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Emulation<'a> {
@@ -39,32 +41,17 @@ impl<'a> Emulation<'a> {
 
     /// From Protobuf: `node` = 1, `session` = 2, `data` = 3. Other fields are skipped.
     pub fn protobuf(body: &'a [u8]) -> Option<Self> {
-        let (mut node, mut session, mut data) = (&[][..], &[][..], &[][..]);
-        let mut rest = body;
-        while !rest.is_empty() {
-            let tag = varint(&mut rest)?;
-            match tag & 7 {
-                0 => {
-                    varint(&mut rest)?;
-                }
-                1 => rest = rest.get(8..)?,
-                2 => {
-                    let length = usize::try_from(varint(&mut rest)?).ok()?;
-                    let (value, after) = rest.split_at_checked(length)?;
-                    rest = after;
-                    match tag >> 3 {
-                        1 => node = value,
-                        2 => session = value,
-                        3 => data = value,
-                        _ => {}
-                    }
-                }
-                5 => rest = rest.get(4..)?,
-                _ => return None,
+        let mut emulation = Self { node: "".into(), session: "".into(), data: Cow::Borrowed(&[]) };
+        for field in Fields::new(body) {
+            let (number, value) = field.ok()?;
+            match number {
+                1 => emulation.node = value.text().ok()?,
+                2 => emulation.session = value.text().ok()?,
+                3 => emulation.data = Cow::Borrowed(value.bytes().ok()?),
+                _ => {}
             }
         }
-        let text = |bytes| std::str::from_utf8(bytes).ok().map(Cow::Borrowed);
-        Some(Self { node: text(node)?, session: text(session)?, data: Cow::Borrowed(data) })
+        Some(emulation)
     }
 }
 
@@ -97,17 +84,4 @@ pub fn session_of(text: &str) -> Option<[u8; SESSION_BYTES]> {
 
 fn is_digit(byte: u8) -> bool {
     matches!(byte, b'0'..=b'9' | b'a'..=b'f')
-}
-
-fn varint(rest: &mut &[u8]) -> Option<u64> {
-    let mut value = 0;
-    for shift in (0..64).step_by(7) {
-        let (byte, after) = rest.split_first()?;
-        *rest = after;
-        value |= u64::from(byte & 0x7f) << shift;
-        if byte & 0x80 == 0 {
-            return Some(value);
-        }
-    }
-    None
 }

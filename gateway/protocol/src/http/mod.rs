@@ -57,7 +57,31 @@ pub enum Service {
     Emulation,
 }
 
+/// The path of [`Transports::http_stream`] unless told otherwise.
+pub const HTTP_STREAM_PATH: &str = "/connection/http_stream";
+/// The same of [`Transports::sse`].
+pub const SSE_PATH: &str = "/connection/sse";
+/// The same of [`Transports::poll`].
+pub const POLL_PATH: &str = "/connection/poll";
+/// The same of [`Transports::emulation`].
+pub const EMULATION_PATH: &str = "/emulation";
+/// The same of [`Transports::uni_websocket`].
+pub const UNI_WEBSOCKET_PATH: &str = "/connection/uni_websocket";
+
 impl Transports {
+    /// Everything at its usual path, with bodies of at most this size and no time to wait.
+    pub fn everywhere(body_bytes_max: usize) -> Self {
+        let endpoint = |path: &str| Some(Endpoint { path: path.to_owned(), body_bytes_max });
+        Self {
+            http_stream: endpoint(HTTP_STREAM_PATH),
+            sse: endpoint(SSE_PATH),
+            poll: endpoint(POLL_PATH),
+            emulation: endpoint(EMULATION_PATH),
+            uni_websocket: Some(UNI_WEBSOCKET_PATH.to_owned()),
+            ..Self::default()
+        }
+    }
+
     /// The service at a path, and its endpoint.
     pub fn at(&self, path: &str) -> Option<(Service, &Endpoint)> {
         let all = [

@@ -8,16 +8,9 @@ use super::*;
 use crate::upgrade::{Origin, Refusal, Rules};
 
 fn rules() -> Rules {
-    let endpoint = |path: &str| Some(Endpoint { path: path.to_owned(), body_bytes_max: 100 });
     Rules {
         origins: vec![Origin::parse("https://app.example.com").unwrap()],
-        transports: Transports {
-            http_stream: endpoint("/connection/http_stream"),
-            sse: endpoint("/connection/sse"),
-            poll: endpoint("/connection/poll"),
-            emulation: endpoint("/emulation"),
-            ..Transports::default()
-        },
+        transports: Transports { uni_websocket: None, ..Transports::everywhere(100) },
         ..Rules::default()
     }
 }

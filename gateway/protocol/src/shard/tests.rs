@@ -82,14 +82,22 @@ impl World {
     }
 
     fn open_at(&mut self, target: &str) -> usize {
+        let index = self.socket();
+        self.write(index, &upgrade(target, ""));
+        assert!(self.sent(index).starts_with(b"HTTP/1.1 101"));
+        index
+    }
+
+    /// A connection that has said nothing.
+    fn socket(&mut self) -> usize {
         self.handle += 1;
         let peer = "192.0.2.1:1000".parse().unwrap();
         let token = self.shard.accept(self.now, self.handle, peer, 0).unwrap();
-        let index = self.shard.find(token).unwrap();
-        let mut request = format!("GET {target} HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n").into_bytes();
-        self.shard.receive(self.now, index, &mut request);
-        assert!(self.sent(index).starts_with(b"HTTP/1.1 101"));
-        index
+        self.shard.find(token).unwrap()
+    }
+
+    fn write(&mut self, index: usize, text: &str) {
+        self.shard.receive(self.now, index, &mut text.as_bytes().to_vec());
     }
 
     /// A ready session, subscribed to `channel` at offset 5 of epoch "e" if the namespace has history.
@@ -99,13 +107,7 @@ impl World {
         self.say(index, &format!(r#"{{"id":2,"subscribe":{{"channel":"{channel}"}}}}"#));
         let asked = self.asked();
         if let Some(request) = asked.iter().find_map(|text| subscribe_request(text)) {
-            self.hear(&ToShard::Subscribed {
-                request,
-                offset: 5,
-                epoch: "e",
-                recovered: false,
-                publications: vec![],
-            });
+            self.hear(&begun(request, 5, "e"));
         }
         let said = self.heard(index).join("|");
         assert!(said.contains(r#""id":2,"subscribe""#), "{said}");
@@ -149,18 +151,26 @@ impl World {
 
     /// Frames for the client: lines of text messages, and `close CODE`.
     fn heard(&mut self, index: usize) -> Vec<String> {
+        let mut lines = Vec::new();
+        self.items(index, |item| match item {
+            Item::Text(text) => lines.extend(text.lines().map(str::to_owned)),
+            Item::Close { code, .. } => lines.push(format!("close {}", code.unwrap_or(0))),
+            other => lines.push(format!("{other:?}")),
+        });
+        lines
+    }
+
+    /// What a client reads until there is no more.
+    fn items(&mut self, index: usize, mut take: impl FnMut(Item<'_>)) {
         let mut bytes = self.sent(index);
         let mut reader = Reader::new();
-        let mut lines = Vec::new();
         let mut rest = &mut bytes[..];
         loop {
             let (used, item) = reader.next(Role::Client, rest, &Limits::default()).unwrap();
-            match item {
-                Item::Text(text) => lines.extend(text.lines().map(str::to_owned)),
-                Item::Close { code, .. } => lines.push(format!("close {}", code.unwrap_or(0))),
-                Item::Incomplete { .. } => return lines,
-                other => lines.push(format!("{other:?}")),
+            if matches!(item, Item::Incomplete { .. }) {
+                return;
             }
+            take(item);
             rest = &mut rest[used..];
         }
     }
@@ -176,6 +186,19 @@ impl World {
         }
         all
     }
+}
+
+/// An upgrade request, with further lines.
+fn upgrade(target: &str, lines: &str) -> String {
+    format!(
+        "GET {target} HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
+         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{lines}\r\n"
+    )
+}
+
+/// The relay's answer to a subscribe that recovers nothing.
+const fn begun(request: u32, offset: u64, epoch: &str) -> ToShard<'_> {
+    ToShard::Subscribed { request, offset, epoch, recovered: false, publications: Vec::new() }
 }
 
 fn number_after(text: &str, name: &str) -> Option<u32> {
@@ -283,13 +306,7 @@ fn a_relay_that_forgot_the_channel_is_told_on() {
     world.shard.link_up();
     while world.shard.restore(world.now) {}
     let request = subscribe_request(&world.asked()[0]).unwrap();
-    world.hear(&ToShard::Subscribed {
-        request,
-        offset: 0,
-        epoch: "f",
-        recovered: false,
-        publications: vec![],
-    });
+    world.hear(&begun(request, 0, "f"));
     assert!(world.heard(index)[0].contains(r#""unsubscribe":{"code":2500"#));
 }
 
@@ -382,13 +399,7 @@ fn answers_for_those_who_left_release_the_channel() {
     world.say(index, "{\"id\":1,\"connect\":{}}\n{\"id\":2,\"subscribe\":{\"channel\":\"a\"}}");
     let request = subscribe_request(&world.asked()[0]).unwrap();
     world.shard.ended(index);
-    world.hear(&ToShard::Subscribed {
-        request,
-        offset: 0,
-        epoch: "",
-        recovered: false,
-        publications: vec![],
-    });
+    world.hear(&begun(request, 0, ""));
     assert_eq!(world.shard.stats().channels, 0);
     assert!(world.asked()[0].starts_with("Unsubscribe"));
 }

@@ -1,16 +1,17 @@
 //! Commands, both ways.
 
-use std::borrow::Cow;
-
 use serde::de::MapAccess;
 
 use super::{
     lines::{Lines, deep},
-    object::{Fill, Json, Named, Object, object},
+    object::{Fill, Json, Object, object},
     text::{self, document, key},
 };
-use crate::client::command::{
-    BadRequest, Command, Connect, History, Publish, Request, Resume, Rpc, Since, SubRefresh, Subscribe,
+use crate::client::{
+    command::{
+        BadRequest, Command, Connect, History, Publish, Request, Resume, Rpc, Since, SubRefresh, Subscribe,
+    },
+    shapes::{Data, In, Nothing, Token},
 };
 
 /// The commands of one message.
@@ -103,7 +104,7 @@ impl<'de> Object<'de> for Envelope<'de> {
         match name {
             "id" => self.id.fill(map)?,
             "connect" => self.read(map, 0, Request::Connect)?,
-            "ping" => self.read(map, 1, |Nothing {}| Request::Ping)?,
+            "ping" => self.read(map, 1, |Nothing| Request::Ping)?,
             "subscribe" => self.read(map, 2, Request::Subscribe)?,
             "unsubscribe" => self.read(map, 3, |In { channel }| Request::Unsubscribe { channel })?,
             "publish" => self.read(map, 4, Request::Publish)?,
@@ -118,30 +119,6 @@ impl<'de> Object<'de> for Envelope<'de> {
         }
         Ok(true)
     }
-}
-
-#[derive(Default)]
-struct Nothing {}
-
-impl<'de> Object<'de> for Nothing {
-    fn member<A: MapAccess<'de>>(&mut self, _: &str, _: &mut A) -> Result<bool, A::Error> {
-        Ok(false)
-    }
-}
-
-#[derive(Default)]
-struct In<'a> {
-    channel: Cow<'a, str>,
-}
-
-#[derive(Default)]
-struct Data<'a> {
-    data: &'a [u8],
-}
-
-#[derive(Default)]
-struct Token<'a> {
-    token: Cow<'a, str>,
 }
 
 object!(In { "channel" => channel });
@@ -161,12 +138,6 @@ object!(History { "channel" => channel, "limit" => limit, "since" => since, "rev
 object!(Since { "offset" => offset, "epoch" => epoch });
 object!(Rpc { "method" => method, "data" => data });
 object!(SubRefresh { "channel" => channel, "token" => token });
-
-impl<'de> Named<'de> for Resume<'de> {
-    fn named(&mut self, name: Cow<'de, str>) {
-        self.channel = name;
-    }
-}
 
 /// Appends a command.
 pub(in crate::client) fn command(command: &Command<'_>, out: &mut Vec<u8>) {

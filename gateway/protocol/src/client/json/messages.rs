@@ -6,11 +6,14 @@ use serde::de::MapAccess;
 
 use super::{
     lines::Lines,
-    object::{Fill, Json, Named, Object, object},
+    object::{Fill, Json, Object, object},
 };
-use crate::client::received::{
-    Answer, Counts, Ended, Envelope, Event, Failure, Garbled, Info, Message, Page, Pushed, Received,
-    Refreshed, Session, Subscription,
+use crate::client::{
+    received::{
+        Answer, Counts, Ended, Envelope, Event, Failure, Garbled, Info, Message, Page, Pushed, Received,
+        Refreshed, Session, Subscription,
+    },
+    shapes::{About, Data, Nothing, Present},
 };
 
 /// A server's messages of one message.
@@ -134,10 +137,10 @@ impl<'de> Object<'de> for Envelope<'de> {
             "error" => kind(map, slot, Answer::Error)?,
             "connect" => kind(map, slot, Answer::Connect)?,
             "subscribe" => kind(map, slot, Answer::Subscribe)?,
-            "unsubscribe" => kind(map, slot, |Nothing {}| Answer::Unsubscribe)?,
-            "publish" => kind(map, slot, |Nothing {}| Answer::Publish)?,
+            "unsubscribe" => kind(map, slot, |Nothing| Answer::Unsubscribe)?,
+            "publish" => kind(map, slot, |Nothing| Answer::Publish)?,
             "presence" => kind(map, slot, |Present { members }| Answer::Presence(members))?,
-            "presence_stats" => kind(map, slot, |Numbers(counts)| Answer::PresenceStats(counts))?,
+            "presence_stats" => kind(map, slot, Answer::PresenceStats)?,
             "history" => kind(map, slot, Answer::History)?,
             "rpc" => kind(map, slot, |Data { data }| Answer::Rpc { data })?,
             "refresh" => kind(map, slot, Answer::Refresh)?,
@@ -167,45 +170,17 @@ impl<'de> Object<'de> for Pushed<'de> {
     }
 }
 
-#[derive(Default)]
-struct Nothing {}
-
-#[derive(Default)]
-struct Data<'a> {
-    data: &'a [u8],
-}
-
-#[derive(Default)]
-struct About<'a> {
-    info: Option<Info<'a>>,
-}
-
-#[derive(Default)]
-struct Present<'a> {
-    members: Vec<Info<'a>>,
-}
-
-#[derive(Default)]
-struct Numbers(Counts);
-
-impl<'de> Object<'de> for Nothing {
-    fn member<A: MapAccess<'de>>(&mut self, _: &str, _: &mut A) -> Result<bool, A::Error> {
-        Ok(false)
-    }
-}
-
-impl<'de> Object<'de> for Numbers {
+impl<'de> Object<'de> for Counts {
     fn member<A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<bool, A::Error> {
         match name {
-            "num_clients" => self.0.clients.fill(map)?,
-            "num_users" => self.0.users.fill(map)?,
+            "num_clients" => self.clients.fill(map)?,
+            "num_users" => self.users.fill(map)?,
             _ => return Ok(false),
         }
         Ok(true)
     }
 }
 
-object!(Data { "data" => data });
 object!(About { "info" => info });
 object!(Present { "presence" => members as Entries });
 object!(Failure { "code" => code, "message" => message, "temporary" => temporary });
@@ -225,14 +200,3 @@ object!(Info { "user" => user, "client" => client, "conn_info" => conn_info, "ch
 object!(Ended { "code" => code, "reason" => reason });
 object!(Page { "publications" => publications as List, "epoch" => epoch, "offset" => offset });
 object!(Refreshed { "client" => client, "version" => version, "expires" => expires, "ttl" => ttl_s });
-
-impl<'de> Named<'de> for Subscription<'de> {
-    fn named(&mut self, name: Cow<'de, str>) {
-        self.channel = name;
-    }
-}
-
-impl<'de> Named<'de> for Info<'de> {
-    /// The session's id, which the value has too.
-    fn named(&mut self, _: Cow<'de, str>) {}
-}

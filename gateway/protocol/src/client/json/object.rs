@@ -8,10 +8,18 @@ use serde::{
 };
 use serde_json::value::RawValue;
 
+use crate::client::shapes::{Named, Nothing};
+
 /// A struct that an object's members are read into.
 pub(super) trait Object<'de>: Default {
     /// Reads the member's value if the name is known; says whether it was.
     fn member<A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<bool, A::Error>;
+}
+
+impl<'de> Object<'de> for Nothing {
+    fn member<A: MapAccess<'de>>(&mut self, _: &str, _: &mut A) -> Result<bool, A::Error> {
+        Ok(false)
+    }
 }
 
 /// Implements [`Object`]: member name => field, `as` one of the wrappers below for collections.
@@ -204,19 +212,14 @@ impl<'de> Deserialize<'de> for Texts<'de> {
     }
 }
 
-/// A struct read from the value of an object's member whose *name* is data too.
-pub(super) trait Named<'de>: Object<'de> {
-    fn named(&mut self, name: Cow<'de, str>);
-}
-
 /// An object whose members are all alike; `null` ones are left out.
 pub(super) struct Entries<T>(pub(super) Vec<T>);
 
-impl<'de, T: Named<'de>> Deserialize<'de> for Entries<T> {
+impl<'de, T: Object<'de> + Named<'de>> Deserialize<'de> for Entries<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Items<T>(PhantomData<T>);
 
-        impl<'de, T: Named<'de>> Visitor<'de> for Items<T> {
+        impl<'de, T: Object<'de> + Named<'de>> Visitor<'de> for Items<T> {
             type Value = Vec<T>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

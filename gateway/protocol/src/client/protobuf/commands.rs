@@ -1,14 +1,18 @@
 //! Commands, both ways.
 
-use std::borrow::Cow;
-
 use super::{
-    fields::{Delimited, Fields, Malformed},
-    read::{Message, Named, Nothing, message},
+    read::{Message, message},
     write::{self, document},
 };
-use crate::client::command::{
-    BadRequest, Command, Connect, History, Publish, Request, Resume, Rpc, Since, SubRefresh, Subscribe,
+use crate::{
+    client::{
+        command::{
+            BadRequest, Command, Connect, History, Publish, Request, Resume, Rpc, Since, SubRefresh,
+            Subscribe,
+        },
+        shapes::{Data, In, Nothing, Token},
+    },
+    protobuf::{Delimited, Fields, Malformed},
 };
 
 /// The commands of one message.
@@ -140,21 +144,6 @@ fn gather<'a, T: Message<'a>>(bytes: &'a [u8], number: u32) -> Result<T, Malform
     Ok(gathered)
 }
 
-#[derive(Default)]
-struct In<'a> {
-    channel: Cow<'a, str>,
-}
-
-#[derive(Default)]
-struct Data<'a> {
-    data: &'a [u8],
-}
-
-#[derive(Default)]
-struct Token<'a> {
-    token: Cow<'a, str>,
-}
-
 message!(In { 1 => channel });
 message!(Data { 1 => data });
 message!(Token { 1 => token });
@@ -169,12 +158,6 @@ message!(History { 1 => channel, 7 => limit, 8 => since, 9 => reverse });
 message!(Since { 1 => offset, 2 => epoch });
 message!(Rpc { 1 => data, 2 => method });
 message!(SubRefresh { 1 => channel, 2 => token });
-
-impl<'a> Named<'a> for Resume<'a> {
-    fn named(&mut self, name: Cow<'a, str>) {
-        self.channel = name;
-    }
-}
 
 /// Appends a command.
 pub(in crate::client) fn command(command: &Command<'_>, out: &mut Vec<u8>) {

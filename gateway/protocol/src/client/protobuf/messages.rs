@@ -1,14 +1,15 @@
 //! What a server said, as a client reads it.
 
-use std::borrow::Cow;
-
-use super::{
-    fields::{Delimited, Malformed, Value},
-    read::{Message as Fields, Named, Nothing, message, read},
-};
-use crate::client::received::{
-    Answer, Counts, Ended, Envelope, Event, Failure, Garbled, Info, Message, Page, Pushed, Received,
-    Refreshed, Session, Subscription,
+use super::read::{Message as Fields, message, read};
+use crate::{
+    client::{
+        received::{
+            Answer, Counts, Ended, Envelope, Event, Failure, Garbled, Info, Message, Page, Pushed, Received,
+            Refreshed, Session, Subscription,
+        },
+        shapes::{About, Data, Nothing, Present},
+    },
+    protobuf::{Delimited, Malformed, Value},
 };
 
 /// A server's messages of one message.
@@ -56,7 +57,7 @@ impl<'a> Fields<'a> for Envelope<'a> {
             7 => kind(value, slot, |Nothing| Answer::Unsubscribe)?,
             8 => kind(value, slot, |Nothing| Answer::Publish)?,
             9 => kind(value, slot, |Present { members }| Answer::Presence(members))?,
-            10 => kind(value, slot, |Numbers(counts)| Answer::PresenceStats(counts))?,
+            10 => kind(value, slot, Answer::PresenceStats)?,
             11 => kind(value, slot, Answer::History)?,
             13 => kind(value, slot, |Data { data }| Answer::Rpc { data })?,
             14 => kind(value, slot, Answer::Refresh)?,
@@ -87,24 +88,6 @@ impl<'a> Fields<'a> for Pushed<'a> {
 }
 
 #[derive(Default)]
-struct Data<'a> {
-    data: &'a [u8],
-}
-
-#[derive(Default)]
-struct About<'a> {
-    info: Option<Info<'a>>,
-}
-
-#[derive(Default)]
-struct Present<'a> {
-    members: Vec<Info<'a>>,
-}
-
-#[derive(Default)]
-struct Numbers(Counts);
-
-#[derive(Default)]
 struct Unsubscribed<'a>(Ended<'a>);
 
 #[derive(Default)]
@@ -114,7 +97,6 @@ struct PushedSubscription<'a>(Subscription<'a>);
 #[derive(Default)]
 struct SubRefreshed<'a>(Refreshed<'a>);
 
-message!(Data { 1 => data });
 message!(About { 1 => info });
 message!(Present { 1 => members as Entries });
 message!(Failure { 1 => code, 2 => message, 3 => temporary });
@@ -131,11 +113,11 @@ message!(Info { 1 => user, 2 => client, 3 => conn_info, 4 => chan_info });
 message!(Page { 1 => publications, 2 => epoch, 3 => offset });
 message!(Refreshed { 1 => client, 2 => version, 3 => expires, 4 => ttl_s });
 
-impl Fields<'_> for Numbers {
+impl Fields<'_> for Counts {
     fn field(&mut self, number: u32, value: Value<'_>) -> Result<(), Malformed> {
         match number {
-            1 => self.0.clients = value.uint32()?,
-            2 => self.0.users = value.uint32()?,
+            1 => self.clients = value.uint32()?,
+            2 => self.users = value.uint32()?,
             _ => {}
         }
         Ok(())
@@ -176,15 +158,4 @@ impl<'a> Fields<'a> for SubRefreshed<'a> {
         }
         Ok(())
     }
-}
-
-impl<'a> Named<'a> for Subscription<'a> {
-    fn named(&mut self, name: Cow<'a, str>) {
-        self.channel = name;
-    }
-}
-
-impl<'a> Named<'a> for Info<'a> {
-    /// The session's id, which the value has too.
-    fn named(&mut self, _: Cow<'a, str>) {}
 }

@@ -2,7 +2,10 @@
 
 use std::borrow::Cow;
 
-use super::fields::{Fields, Malformed, Value};
+use crate::{
+    client::shapes::{Named, Nothing},
+    protobuf::{Fields, Malformed, Value},
+};
 
 /// A struct that a message's fields are read into.
 pub(super) trait Message<'a>: Default {
@@ -26,10 +29,6 @@ pub(super) fn read<'a, T: Message<'a>>(bytes: &'a [u8]) -> Result<T, Malformed> 
     Ok(message)
 }
 
-/// A message without fields.
-#[derive(Default)]
-pub(super) struct Nothing;
-
 impl Message<'_> for Nothing {
     fn field(&mut self, _: u32, _: Value<'_>) -> Result<(), Malformed> {
         Ok(())
@@ -43,8 +42,8 @@ macro_rules! message {
             fn field(
                 &mut self,
                 number: u32,
-                value: crate::client::protobuf::fields::Value<'a>,
-            ) -> Result<(), crate::client::protobuf::fields::Malformed> {
+                value: crate::protobuf::Value<'a>,
+            ) -> Result<(), crate::protobuf::Malformed> {
                 match number {
                     $($number => crate::client::protobuf::read::message!(@fill self.$field, value $(, $wrapper)?),)*
                     _ => {}
@@ -96,11 +95,6 @@ impl<'a, T: Message<'a>> Fill<'a> for Vec<T> {
     }
 }
 
-/// A struct read from a map's value, whose key is data too.
-pub(super) trait Named<'a>: Message<'a> {
-    fn named(&mut self, name: Cow<'a, str>);
-}
-
 /// An entry of a map of strings.
 pub(super) fn pair<'a>(value: Value<'a>) -> Result<(Cow<'a, str>, Cow<'a, str>), Malformed> {
     let mut pair = (Cow::Borrowed(""), Cow::Borrowed(""));
@@ -115,7 +109,10 @@ pub(super) fn pair<'a>(value: Value<'a>) -> Result<(Cow<'a, str>, Cow<'a, str>),
 }
 
 /// Adds an entry of a map.
-pub(super) fn entry<'a, T: Named<'a>>(entries: &mut Vec<T>, value: Value<'a>) -> Result<(), Malformed> {
+pub(super) fn entry<'a, T: Message<'a> + Named<'a>>(
+    entries: &mut Vec<T>,
+    value: Value<'a>,
+) -> Result<(), Malformed> {
     let mut name = Cow::Borrowed("");
     let mut item = T::default();
     for field in Fields::new(value.bytes()?) {

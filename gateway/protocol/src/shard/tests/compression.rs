@@ -5,12 +5,8 @@ use crate::ws::Compression;
 
 /// A ready session in the open channel "news".
 fn enter(world: &mut World, target: &str, fields: &str) -> (usize, String) {
-    world.handle += 1;
-    let peer = "192.0.2.1:1000".parse().unwrap();
-    let token = world.shard.accept(world.now, world.handle, peer, 0).unwrap();
-    let index = world.shard.find(token).unwrap();
-    let mut request = format!("GET {target} HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{fields}\r\n").into_bytes();
-    world.shard.receive(world.now, index, &mut request);
+    let index = world.socket();
+    world.write(index, &upgrade(target, fields));
     let answer = String::from_utf8(world.sent(index)).unwrap();
     (index, answer)
 }
@@ -21,9 +17,7 @@ fn subscribed(world: &mut World, fields: &str) -> usize {
     world.say(index, r#"{"id":1,"connect":{}}"#);
     world.say(index, r#"{"id":2,"subscribe":{"channel":"news"}}"#);
     if let Some(request) = world.asked().iter().find_map(|text| subscribe_request(text)) {
-        let position =
-            ToShard::Subscribed { request, offset: 0, epoch: "", recovered: false, publications: vec![] };
-        world.hear(&position);
+        world.hear(&begun(request, 0, ""));
     }
     let said = world.sent(index);
     assert_eq!(said[0], 0x81, "replies are as ever");

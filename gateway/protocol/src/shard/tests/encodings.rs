@@ -30,13 +30,7 @@ impl World {
             Request::Subscribe(Subscribe { channel: channel.into(), ..Subscribe::default() }),
         );
         if let Some(request) = self.asked().iter().find_map(|text| subscribe_request(text)) {
-            self.hear(&ToShard::Subscribed {
-                request,
-                offset: 5,
-                epoch: "e",
-                recovered: false,
-                publications: vec![],
-            });
+            self.hear(&begun(request, 5, "e"));
         }
         let messages = self.messages(index);
         assert_eq!(messages.len(), 1, "one turn's replies share a message");
@@ -48,19 +42,12 @@ impl World {
 
     /// Binary messages for the client.
     fn messages(&mut self, index: usize) -> Vec<Vec<u8>> {
-        let mut bytes = self.sent(index);
-        let mut reader = Reader::new();
         let mut messages = Vec::new();
-        let mut rest = &mut bytes[..];
-        loop {
-            let (used, item) = reader.next(Role::Client, rest, &Limits::default()).unwrap();
-            match item {
-                Item::Binary(message) => messages.push(message.into_owned()),
-                Item::Incomplete { .. } => return messages,
-                other => panic!("{other:?}"),
-            }
-            rest = &mut rest[used..];
-        }
+        self.items(index, |item| match item {
+            Item::Binary(message) => messages.push(message.into_owned()),
+            other => panic!("{other:?}"),
+        });
+        messages
     }
 
     /// What one publication in the channel looks like to a Protobuf client.

@@ -34,8 +34,7 @@ impl World {
 
     fn stands_at(&mut self, asked: &str, offset: u64) {
         let request = subscribe_request(asked).unwrap();
-        let (epoch, recovered, publications) = ("e", false, vec![]);
-        self.hear(&ToShard::Subscribed { request, offset, epoch, recovered, publications });
+        self.hear(&begun(request, offset, "e"));
     }
 
     /// A session with one of the server's channels, "chat:1" at offset 5.

@@ -4,25 +4,19 @@ use wire::link::SESSION_BYTES;
 
 use super::*;
 use crate::{
-    http::{Endpoint, Transports, node, session},
+    http::{Transports, node, session},
     upgrade::Origin,
 };
 
 const PING_MS: u64 = 25_000;
 
 fn open_world() -> World {
-    let endpoint = |path: &str| Some(Endpoint { path: path.to_owned(), body_bytes_max: 10_000 });
     let mut world = World::with(Rules {
         origins: vec![Origin::parse("https://app.example.com").unwrap()],
         transports: Transports {
-            http_stream: endpoint("/connection/http_stream"),
-            sse: endpoint("/connection/sse"),
-            poll: endpoint("/connection/poll"),
-            emulation: endpoint("/emulation"),
-            uni_websocket: Some("/connection/uni_websocket".to_owned()),
-            without_disconnect_push: false,
             poll_timeout_ms: 20_000,
             keep_alive_ms: 60_000,
+            ..Transports::everywhere(10_000)
         },
         ..Rules::default()
     });
@@ -42,16 +36,6 @@ fn commands(session: &str, node: &str, commands: &str) -> String {
 }
 
 impl World {
-    fn socket(&mut self) -> usize {
-        self.handle += 1;
-        let token = self.shard.accept(self.now, self.handle, "192.0.2.1:1000".parse().unwrap(), 0).unwrap();
-        self.shard.find(token).unwrap()
-    }
-
-    fn write(&mut self, index: usize, text: &str) {
-        self.shard.receive(self.now, index, &mut text.as_bytes().to_vec());
-    }
-
     /// All that comes until nothing is owed, as turns flush it.
     fn text(&mut self, index: usize) -> String {
         let mut all = String::from_utf8_lossy(&self.sent(index)).into_owned();
@@ -101,13 +85,7 @@ fn a_stream_is_a_session_whose_commands_come_by_requests_of_their_own() {
     let subscribe = commands(&session, &node, "{\"id\":2,\"subscribe\":{\"channel\":\"a\"}}\n");
     assert_eq!(world.answer(other, &subscribe), "204");
     let request = subscribe_request(&world.asked()[0]).unwrap();
-    world.hear(&ToShard::Subscribed {
-        request,
-        offset: 0,
-        epoch: "",
-        recovered: false,
-        publications: vec![],
-    });
+    world.hear(&begun(request, 0, ""));
     assert_eq!(world.text(stream), "18\r\n{\"id\":2,\"subscribe\":{}}\n\r\n");
     world.publish("a", 0);
     assert_eq!(world.text(stream), "2b\r\n{\"push\":{\"channel\":\"a\",\"pub\":{\"data\":{}}}}\n\r\n");
@@ -212,13 +190,7 @@ fn a_poll_waits_for_news_and_then_asks_again_on_the_same_connection() {
         );
         let asked = world.asked();
         let request = asked.iter().find_map(|text| subscribe_request(text)).unwrap();
-        world.hear(&ToShard::Subscribed {
-            request,
-            offset: 5,
-            epoch: "e",
-            recovered: false,
-            publications: vec![],
-        });
+        world.hear(&begun(request, 5, "e"));
         let said = world.text(poll);
         assert!(said.contains(r#""id":2,"subscribe""#) && !said.contains("0\r\n\r\n"), "{said}");
         assert!(!said.contains("ping") && !said.contains("session"), "{said}");
@@ -265,13 +237,7 @@ fn a_poll_s_commands_wait_for_each_other() {
     let asked = world.asked();
     assert_eq!(asked.len(), 1, "{asked:?}");
     let request = subscribe_request(&asked[0]).unwrap();
-    world.hear(&ToShard::Subscribed {
-        request,
-        offset: 0,
-        epoch: "",
-        recovered: false,
-        publications: vec![],
-    });
+    world.hear(&begun(request, 0, ""));
     assert!(!world.text(poll).contains("\"id\":3"));
     let asked = world.asked();
     assert!(asked.len() == 1 && asked[0].starts_with("Publish"), "{asked:?}");
@@ -314,17 +280,12 @@ fn bytes_behind_a_session_s_request_end_it() {
 #[test]
 fn a_listener_says_who_it_is_and_then_only_hears() {
     let mut world = open_world();
-    let upgrade = |path: &str| {
-        format!(
-            "GET {path} HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-        )
-    };
     let said = world.socket();
-    world.write(said, &upgrade("/connection/uni_websocket"));
+    world.write(said, &upgrade("/connection/uni_websocket", ""));
     assert!(world.text(said).starts_with("HTTP/1.1 101"));
     world.say(said, "{\n\"name\": \"x\"\n}");
     let queried = world.socket();
-    world.write(queried, &upgrade("/connection/uni_websocket?cf_connect=%7B%7D"));
+    world.write(queried, &upgrade("/connection/uni_websocket?cf_connect=%7B%7D", ""));
     for index in [said, queried] {
         let text = world.text(index);
         assert!(text.contains("{\"connect\":{\"client\":\"") && !text.contains("pong"), "{text}");
@@ -334,7 +295,7 @@ fn a_listener_says_who_it_is_and_then_only_hears() {
     world.shard.close(world.now, said, wire::code::SHUTDOWN);
     assert_eq!(world.heard(said), [r#"{"disconnect":{"code":3001,"reason":"shutdown"}}"#, "close 3001"]);
     let wrong = world.socket();
-    world.write(wrong, &upgrade("/connection/uni_websocket"));
+    world.write(wrong, &upgrade("/connection/uni_websocket", ""));
     world.text(wrong);
     world.say(wrong, "[]");
     assert!(world.heard(wrong).contains(&"close 3501".to_owned()));

@@ -105,7 +105,7 @@ fn both_read(body: &[u8]) -> Result<(), TestCaseError> {
 }
 
 fn several(body: &[u8]) -> bool {
-    let mut numbers: Vec<u32> = super::super::fields::Fields::new(body)
+    let mut numbers: Vec<u32> = crate::protobuf::Fields::new(body)
         .map_while(Result::ok)
         .map(|(number, _)| number)
         .filter(|number| (4..=15).contains(number))

@@ -1,24 +1,25 @@
-//! The encoding's grammar: varints, fields with their wire types, messages behind their lengths. Knows no message of the protocol.
+//! Protobuf's grammar as strangers' bytes meet it: varints, fields with their wire types, messages behind their lengths. Knows no
+//! message of any protocol.
 
 use std::borrow::Cow;
 
-use crate::client::limits::PROTOBUF_GROUPS_MAX;
+use crate::limits::PROTOBUF_GROUPS_MAX;
 
 /// Bytes that are not a message.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Malformed;
+pub(crate) struct Malformed;
 
 /// The messages of a WebSocket message, each behind its length. After an error there are no more.
 #[derive(Clone, Debug)]
-pub(super) struct Delimited<'a>(&'a [u8]);
+pub(crate) struct Delimited<'a>(&'a [u8]);
 
 /// The fields of a message. After an error there are no more.
 #[derive(Clone, Debug)]
-pub(super) struct Fields<'a>(&'a [u8]);
+pub(crate) struct Fields<'a>(&'a [u8]);
 
 /// A field's value as its wire type has it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Value<'a> {
+pub(crate) enum Value<'a> {
     /// A number or a flag.
     Varint(u64),
     /// A string, bytes or a message.
@@ -28,12 +29,12 @@ pub(super) enum Value<'a> {
 }
 
 impl<'a> Delimited<'a> {
-    pub(super) const fn new(bytes: &'a [u8]) -> Self {
+    pub(crate) const fn new(bytes: &'a [u8]) -> Self {
         Self(bytes)
     }
 
     /// What has not been read.
-    pub(super) const fn rest(&self) -> &'a [u8] {
+    pub(crate) const fn rest(&self) -> &'a [u8] {
         self.0
     }
 }
@@ -54,7 +55,7 @@ impl<'a> Iterator for Delimited<'a> {
 }
 
 impl<'a> Fields<'a> {
-    pub(super) const fn new(bytes: &'a [u8]) -> Self {
+    pub(crate) const fn new(bytes: &'a [u8]) -> Self {
         Self(bytes)
     }
 }
@@ -76,37 +77,37 @@ impl<'a> Iterator for Fields<'a> {
 
 impl<'a> Value<'a> {
     /// Larger numbers lose their high bits, as the encoding has it; so for the other kinds of number.
-    pub(super) fn uint32(self) -> Result<u32, Malformed> {
+    pub(crate) fn uint32(self) -> Result<u32, Malformed> {
         self.uint64().map(|value| value as u32)
     }
 
-    pub(super) const fn uint64(self) -> Result<u64, Malformed> {
+    pub(crate) const fn uint64(self) -> Result<u64, Malformed> {
         match self {
             Self::Varint(value) => Ok(value),
             _ => Err(Malformed),
         }
     }
 
-    pub(super) fn int32(self) -> Result<i32, Malformed> {
+    pub(crate) fn int32(self) -> Result<i32, Malformed> {
         self.uint64().map(|value| value as i32)
     }
 
-    pub(super) fn int64(self) -> Result<i64, Malformed> {
+    pub(crate) fn int64(self) -> Result<i64, Malformed> {
         self.uint64().map(u64::cast_signed)
     }
 
-    pub(super) fn flag(self) -> Result<bool, Malformed> {
+    pub(crate) fn flag(self) -> Result<bool, Malformed> {
         self.uint64().map(|value| value != 0)
     }
 
-    pub(super) const fn bytes(self) -> Result<&'a [u8], Malformed> {
+    pub(crate) const fn bytes(self) -> Result<&'a [u8], Malformed> {
         match self {
             Self::Bytes(bytes) => Ok(bytes),
             _ => Err(Malformed),
         }
     }
 
-    pub(super) fn text(self) -> Result<Cow<'a, str>, Malformed> {
+    pub(crate) fn text(self) -> Result<Cow<'a, str>, Malformed> {
         std::str::from_utf8(self.bytes()?).map(Cow::Borrowed).map_err(|_| Malformed)
     }
 }
