@@ -124,7 +124,9 @@ impl Cause {
                 "The server is at a cap: lower --rate or --connections, or raise its caps."
             }
             Self::Status(_) => "The endpoint does not speak WebSocket as asked: check --url.",
-            Self::Garbled(_) => "The endpoint does not speak the client protocol in JSON: check --url.",
+            Self::Garbled(_) => {
+                "The endpoint does not speak the client protocol as asked: check --url, and --protobuf."
+            }
             Self::Error(101 | 109 | 110) | Self::Closed(3500) => {
                 "Give a valid token (--token, --token-hmac-secret), or let the server accept anonymous clients."
             }

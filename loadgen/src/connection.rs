@@ -7,7 +7,7 @@ mod tests;
 use std::sync::Arc;
 
 use protocol::client::command::{Command, Connect, Request, Subscribe};
-use protocol::client::encoding::Encoding;
+use protocol::client::encoding::{Encoding, Messages};
 use protocol::client::received::{Answer, Event, Received};
 use protocol::tls::{Handshake, Opened, Progress, Traffic};
 use protocol::upgrade::Parsed;
@@ -35,6 +35,8 @@ pub struct Manner {
     pub origin: Option<String>,
     /// Offers permessage-deflate.
     pub deflate: bool,
+    /// What is spoken.
+    pub encoding: Encoding,
     /// How far to go.
     pub goal: Goal,
 }
@@ -371,7 +373,13 @@ impl Connection {
                 hot.plain.append(&mut scratch.plain);
                 return Ok(Reached::No);
             }
-            Ok(Parsed::Complete { consumed, .. }) => drop(scratch.plain.drain(..consumed)),
+            Ok(Parsed::Complete { consumed, head }) => {
+                // JSON is also what a server speaks that agrees to nothing.
+                if manner.encoding != Encoding::Json && !head.subprotocol {
+                    return Err(Cause::Garbled("the server did not agree to the subprotocol".to_owned()));
+                }
+                drop(scratch.plain.drain(..consumed));
+            }
         }
         if manner.goal == Goal::Upgraded {
             self.stage = Stage::Open;
@@ -415,9 +423,9 @@ impl Connection {
                     frames.close(code);
                     return Err(Cause::Closed(code.unwrap_or(NO_CODE)));
                 }
-                Item::Binary(_) => return Err(Cause::Garbled("a binary message".to_owned())),
-                Item::Text(text) => {
-                    if self.hear(index, text.as_bytes(), frames, ear)? == Reached::Goal {
+                said @ (Item::Text(_) | Item::Binary(_)) => {
+                    let messages = messages(manner.encoding, &said)?;
+                    if self.hear(index, messages, frames, ear)? == Reached::Goal {
                         reached = Reached::Goal;
                     }
                 }
@@ -435,12 +443,12 @@ impl Connection {
     fn hear<E: Identity + Listener>(
         &mut self,
         index: u32,
-        text: &[u8],
+        messages: Messages<'_>,
         frames: &mut Frames,
         ear: &mut E,
     ) -> Result<Reached, Cause> {
         let mut reached = Reached::No;
-        for received in Encoding::Json.received(text) {
+        for received in messages {
             match received.map_err(|garbled| Cause::Garbled(garbled.to_string()))? {
                 Received::Ping if self.pong => frames.pong(),
                 Received::Push { event: Event::Publication(message), .. } => {
@@ -487,10 +495,22 @@ impl Connection {
     }
 }
 
+/// What a WebSocket message of the encoding's kind holds.
+fn messages<'a>(encoding: Encoding, said: &'a Item<'_>) -> Result<Messages<'a>, Cause> {
+    match (encoding, said) {
+        (Encoding::Json, Item::Text(text)) => Ok(encoding.received(text.as_bytes())),
+        (Encoding::Protobuf, Item::Binary(bytes)) => Ok(encoding.received(bytes)),
+        (Encoding::Json, _) => Err(Cause::Garbled("a binary message".to_owned())),
+        (Encoding::Protobuf, _) => Err(Cause::Garbled("a text message".to_owned())),
+    }
+}
+
 /// RFC 6455 §7.4.1: what a close frame without a code means.
 const NO_CODE: u16 = 1005;
 
 fn offer(manner: &Manner, key: [u8; KEY_BYTES]) -> Offer<'_> {
-    let Manner { authority: host, path, deflate, .. } = manner;
-    Offer { host, path, key, subprotocol: None, origin: manner.origin.as_deref(), deflate: *deflate }
+    let Manner { authority: host, path, deflate, encoding, .. } = manner;
+    // SDKs that speak JSON offer nothing.
+    let subprotocol = (*encoding != Encoding::Json).then(|| encoding.subprotocol());
+    Offer { host, path, key, subprotocol, origin: manner.origin.as_deref(), deflate: *deflate }
 }

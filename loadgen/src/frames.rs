@@ -14,6 +14,7 @@ pub struct Frames {
     /// Commands that are not yet a frame.
     commands: Vec<u8>,
     count: usize,
+    encoding: Encoding,
     dice: Dice,
 }
 
@@ -44,8 +45,8 @@ impl Dice {
 
 impl Frames {
     /// Nothing to send.
-    pub fn new(dice: Dice) -> Self {
-        Self { bytes: Vec::new(), commands: Vec::new(), count: 0, dice }
+    pub fn new(encoding: Encoding, dice: Dice) -> Self {
+        Self { bytes: Vec::new(), commands: Vec::new(), count: 0, encoding, dice }
     }
 
     /// Adds a command, in one message with those before it.
@@ -54,9 +55,9 @@ impl Frames {
             self.seal();
         }
         if self.count > 0 {
-            self.commands.extend_from_slice(Encoding::Json.separator());
+            self.commands.extend_from_slice(self.encoding.separator());
         }
-        Encoding::Json.command(command, &mut self.commands);
+        self.encoding.command(command, &mut self.commands);
         self.count += 1;
     }
 
@@ -64,7 +65,7 @@ impl Frames {
     pub fn message(&mut self, commands: &[u8]) {
         self.seal();
         let key = self.dice.mask();
-        ws::masked_frame(Opcode::Text, commands, key, &mut self.bytes);
+        ws::masked_frame(self.encoding.frame_opcode(), commands, key, &mut self.bytes);
     }
 
     /// Answers the server's ping.
@@ -114,7 +115,7 @@ impl Frames {
     fn seal(&mut self) {
         if self.count > 0 {
             let key = self.dice.mask();
-            ws::masked_frame(Opcode::Text, &self.commands, key, &mut self.bytes);
+            ws::masked_frame(self.encoding.frame_opcode(), &self.commands, key, &mut self.bytes);
             self.commands.clear();
             self.count = 0;
         }
@@ -143,7 +144,7 @@ mod tests {
     }
 
     fn frames() -> Frames {
-        Frames::new(Dice::new([7; 8]))
+        Frames::new(Encoding::Json, Dice::new([7; 8]))
     }
 
     #[test]

@@ -64,6 +64,9 @@ pub struct CommonArgs {
     /// Offer permessage-deflate, without context takeover.
     #[arg(long)]
     pub deflate: bool,
+    /// Speak Protobuf (subprotocol centrifuge-protobuf) rather than JSON.
+    #[arg(long)]
+    pub protobuf: bool,
     /// Addresses to connect from: A,B or FIRST-LAST or NETWORK/BITS. A loopback target gets enough of 127.1.0.0/16 by itself.
     #[arg(long)]
     pub sources: Option<String>,

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use protocol::client::encoding::Encoding;
 use protocol::tls::{self, ClientOptions, Trust};
 use rustls::ClientConfig;
 use rustls::pki_types::pem::PemObject;
@@ -50,6 +51,7 @@ pub struct Plan {
     tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
     origin: Option<String>,
     deflate: bool,
+    encoding: Encoding,
     opening: u32,
 }
 
@@ -81,6 +83,7 @@ impl Plan {
             json: common.json.clone(),
             origin: common.origin.clone(),
             deflate: common.deflate,
+            encoding: if common.protobuf { Encoding::Protobuf } else { Encoding::Json },
             opening: common.opening.unwrap_or(OPENING_DEFAULT),
             connections,
             target,
@@ -107,6 +110,7 @@ impl Plan {
             path: self.target.path.clone(),
             origin: self.origin.clone(),
             deflate: self.deflate,
+            encoding: self.encoding,
             goal,
         };
         let brief = |thread| Brief {
@@ -141,6 +145,7 @@ impl Plan {
             ("threads", self.threads.to_string()),
             ("sources", self.sources.count().to_string()),
             ("tls", self.target.tls.to_string()),
+            ("protocol", self.encoding.subprotocol().to_owned()),
         ]
     }
 }

@@ -69,11 +69,12 @@ pub const PUBLISHER: u32 = u32::MAX;
 /// Commands for connections that did not ask, sent at the end of the turn: those in a row for one connection together.
 #[derive(Debug, Default)]
 pub struct Post {
-    text: Vec<u8>,
+    encoding: Encoding,
+    bytes: Vec<u8>,
     batches: Vec<Batch>,
 }
 
-/// One WebSocket message: commands of `text` up to `end`.
+/// One WebSocket message: commands of `bytes` up to `end`.
 #[derive(Debug, Clone, Copy)]
 struct Batch {
     index: u32,
@@ -82,29 +83,34 @@ struct Batch {
 }
 
 impl Post {
+    /// Nothing to send.
+    pub fn new(encoding: Encoding) -> Self {
+        Self { encoding, ..Self::default() }
+    }
+
     /// Sends `command` on the open connection `index` of this thread.
     pub fn send(&mut self, index: u32, command: &Command<'_>) {
         match self.batches.last_mut() {
             Some(last) if last.index == index && last.count < MESSAGES_IN_FRAME_MAX => {
-                self.text.extend_from_slice(Encoding::Json.separator());
+                self.bytes.extend_from_slice(self.encoding.separator());
                 last.count += 1;
             }
             _ => self.batches.push(Batch { index, end: 0, count: 1 }),
         }
-        Encoding::Json.command(command, &mut self.text);
+        self.encoding.command(command, &mut self.bytes);
         let last = self.batches.last_mut().expect("invariant: one was there or was pushed");
-        last.end = self.text.len();
+        last.end = self.bytes.len();
     }
 
     /// Each message with the connection it is for, in order.
     pub fn messages(&self) -> impl Iterator<Item = (u32, &[u8])> {
         let starts = std::iter::once(0).chain(self.batches.iter().map(|batch| batch.end));
-        self.batches.iter().zip(starts).map(|(batch, start)| (batch.index, &self.text[start..batch.end]))
+        self.batches.iter().zip(starts).map(|(batch, start)| (batch.index, &self.bytes[start..batch.end]))
     }
 
     /// Forgets them.
     pub fn clear(&mut self) {
-        self.text.clear();
+        self.bytes.clear();
         self.batches.clear();
     }
 }

@@ -109,6 +109,7 @@ impl<T: Task> Worker<T> {
         let mut seed = [0; 8];
         sys.fill_random(&mut seed);
         let now = sys.now() + brief.birth;
+        let encoding = brief.manner.encoding;
         Self {
             table: Vec::with_capacity(brief.slots as usize),
             free: Vec::new(),
@@ -125,9 +126,9 @@ impl<T: Task> Worker<T> {
             again: Vec::new(),
             open: 0,
             scratch: Scratch::default(),
-            frames: Frames::new(Dice::new(seed)),
+            frames: Frames::new(encoding, Dice::new(seed)),
             input: vec![0; RECEIVE_BYTES],
-            post: Post::default(),
+            post: Post::new(encoding),
             brief,
             sys,
             task,
@@ -324,9 +325,9 @@ impl<T: Task> Worker<T> {
     fn turn(&mut self, now: Duration) {
         let mut post = std::mem::take(&mut self.post);
         self.task.turn(&mut post, now);
-        for (index, text) in post.messages() {
+        for (index, message) in post.messages() {
             if self.table.get(index as usize).is_some_and(Connection::is_taken) {
-                self.frames.message(text);
+                self.frames.message(message);
                 self.flush(index);
             }
         }

@@ -69,15 +69,21 @@ impl World {
                 path: "/connection/websocket".to_owned(),
                 origin: None,
                 deflate: false,
+                encoding: Encoding::Json,
                 goal,
             },
             scratch: Scratch::default(),
-            frames: Frames::new(Dice::new([1; 8])),
+            frames: Frames::new(Encoding::Json, Dice::new([1; 8])),
             ear: Ear { channel: Some("room".to_owned()), ..Ear::default() },
             step: usize::MAX,
             reached: false,
             commands: Vec::new(),
         }
+    }
+
+    fn speak(&mut self, encoding: Encoding) {
+        self.manner.encoding = encoding;
+        self.frames = Frames::new(encoding, Dice::new([1; 8]));
     }
 
     /// Connects over TCP and goes on until neither side has anything to say.
@@ -199,6 +205,37 @@ fn publications_and_answers_reach_the_listener_in_pieces_too() {
         assert_eq!(world.ear.answers, [(3, false), (4, true)]);
         assert!(world.connection.marked && world.connection.hot.is_none());
     }
+}
+
+#[test]
+fn protobuf_is_spoken_once_it_is_agreed_to() {
+    let mut world = World::new(true, Goal::Greeted);
+    world.speak(Encoding::Protobuf);
+    world.begin().unwrap();
+    assert!(world.commands[0].contains("token-42") && world.commands[1].contains("room"));
+    world.said("{\"id\":1,\"connect\":{\"ping\":25,\"pong\":true}}\n{\"id\":2,\"subscribe\":{}}").unwrap();
+    assert!(world.reached && world.connection.hot.is_none());
+    world.commands.clear();
+    world.said("{}\n{\"push\":{\"channel\":\"room\",\"pub\":{\"data\":{\"a\":1}}}}").unwrap();
+    world.said("{\"id\":4,\"error\":{\"code\":108,\"message\":\"no\"}}").unwrap();
+    assert_eq!(
+        (world.commands.as_slice(), world.ear.publications.as_slice()),
+        (&["{}".to_owned()][..], &["{\"a\":1}".to_owned()][..])
+    );
+    assert_eq!(world.ear.answers, [(4, true)]);
+
+    let mut world = World::new(false, Goal::Greeted);
+    world.speak(Encoding::Protobuf);
+    world.peer = Peer::of_json_only();
+    assert_eq!(world.begin(), Err(Cause::Garbled("the server did not agree to the subprotocol".into())));
+}
+
+#[test]
+fn messages_of_the_other_kind_are_not_read() {
+    let mut world = World::open(false);
+    let mut out = Vec::new();
+    world.peer.frame(Opcode::Binary, &[0], &mut out);
+    assert_eq!(world.hear(&out), Err(Cause::Garbled("a binary message".into())));
 }
 
 #[test]

@@ -127,6 +127,21 @@ fn fanout_counts_every_delivery_and_its_latency() {
 }
 
 #[test]
+fn every_mode_speaks_protobuf_too() {
+    let server = serve(Temper { ping_s: 25, ..Temper::default() });
+    let idle =
+        run(&server, "idle -n 10 --protobuf --seconds 0.1 --subscribe room-{n%3} --final-broadcast --force");
+    assert_eq!(idle.outcome(), Outcome::Good, "{}", idle.table());
+    assert_eq!(idle.value("final broadcast received by"), Some(10.0));
+    let fanout = run(&server, "fanout -n 20 --protobuf --in-flight 4 --count 50 --seconds 30 --force");
+    assert_eq!(fanout.outcome(), Outcome::Good, "{}", fanout.table());
+    assert_eq!(fanout.value("deliveries"), Some(1000.0));
+    let rpc = run(&server, "rpc -n 3 --protobuf --command publish --in-flight 3 --seconds 0.2 --force");
+    assert_eq!(rpc.outcome(), Outcome::Good, "{}", rpc.table());
+    assert_eq!(rpc.value("error replies"), Some(0.0));
+}
+
+#[test]
 fn fanout_at_a_rate_publishes_at_that_rate() {
     let server = serve(Temper::default());
     let report = run(&server, "fanout -n 5 --in-flight 16 --rate 50 --seconds 1 --force");

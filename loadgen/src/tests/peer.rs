@@ -8,8 +8,11 @@ use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use protocol::client::encoding::Encoding;
+use protocol::client::received::{Answer, Event, Received, Session};
+use protocol::client::reply::{Connected, Expiry, Push, Reply, Subscribed};
 use protocol::tls::{self, Certificates, Handshake, Opened, Progress, ServerOptions, Traffic};
-use protocol::upgrade::{self, Parsed, Rules};
+use protocol::upgrade::{self, Asked, Parsed, Rules};
 use protocol::ws::{self, Item, Opcode, Reader, Role};
 use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs::default_provider;
@@ -17,6 +20,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::sign::CertifiedKey;
 use serde_json::Value;
 use sys::{Handle, Kernel, ListenOptions, Sys, WAKE, Waker};
+use wire::{ClientId, code, link::Publication};
 
 /// A server's end of one connection.
 #[derive(Debug, Default)]
@@ -27,6 +31,9 @@ pub(crate) struct Peer {
     plain: Vec<u8>,
     reader: Reader,
     upgraded: bool,
+    /// Agreed to, or asked for by the query.
+    encoding: Encoding,
+    json_only: bool,
 }
 
 impl Peer {
@@ -55,9 +62,17 @@ impl Peer {
         if self.upgraded { self.commands() } else { Vec::new() }
     }
 
-    /// A text message.
+    /// Of a server that does not know Protobuf.
+    pub(crate) fn of_json_only() -> Self {
+        Self { json_only: true, ..Self::default() }
+    }
+
+    /// A message, given in JSON.
     pub(crate) fn say(&mut self, text: &str, out: &mut Vec<u8>) {
-        self.frame(Opcode::Text, text.as_bytes(), out);
+        match self.encoding {
+            Encoding::Json => self.frame(Opcode::Text, text.as_bytes(), out),
+            Encoding::Protobuf => self.frame(Opcode::Binary, &in_protobuf(text), out),
+        }
     }
 
     /// Any frame.
@@ -90,10 +105,14 @@ impl Peer {
 
     fn answer_upgrade(&mut self, out: &mut Vec<u8>) {
         let mut response = Vec::new();
-        match upgrade::request(&self.plain, &Rules::default()) {
+        let encodings = if self.json_only { vec![upgrade::JSON] } else { Rules::default().encodings };
+        match upgrade::request(&self.plain, &Rules { encodings, ..Rules::default() }) {
             Ok(Parsed::Incomplete) => return,
             Ok(Parsed::Complete { consumed, head }) => {
                 self.plain.drain(..consumed);
+                if head.asked == Asked::Known(upgrade::PROTOBUF.id) {
+                    self.encoding = Encoding::Protobuf;
+                }
                 upgrade::response(&head, &mut response);
                 self.upgraded = true;
             }
@@ -113,11 +132,61 @@ impl Peer {
                 Item::Text(text) => {
                     found.extend(text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()));
                 }
+                Item::Binary(bytes) => found.extend(Encoding::Protobuf.commands(&bytes).map(|command| {
+                    let mut text = Vec::new();
+                    Encoding::Json.command(&command.unwrap(), &mut text);
+                    serde_json::from_slice::<Value>(&text).unwrap()
+                })),
                 other => found.push(Value::String(format!("{other:?}"))),
             }
         }
         self.plain.drain(..at);
         found
+    }
+}
+
+/// What a server says in JSON, as far as the servers here say it.
+fn in_protobuf(text: &str) -> Vec<u8> {
+    let mut out = Vec::new();
+    for received in Encoding::Json.received(text.as_bytes()) {
+        let (id, reply) = match received.unwrap() {
+            Received::Ping => {
+                out.extend_from_slice(Encoding::Protobuf.ping());
+                continue;
+            }
+            Received::Push { channel, event: Event::Publication(message), .. } => {
+                let publication = Publication { data: message.data, ..Publication::default() };
+                Encoding::Protobuf.push(&channel, &Push::Publication(&publication), &mut out);
+                continue;
+            }
+            Received::Reply { id, answer: Answer::Error(failure) } => {
+                (id, Reply::Error(code::error(failure.code as u16)))
+            }
+            Received::Reply { id, answer: Answer::Connect(session) } => {
+                (id, Reply::Connect(connected(&session)))
+            }
+            Received::Reply { id, answer: Answer::Subscribe(_) } => {
+                (id, Reply::Subscribe(Subscribed::default()))
+            }
+            Received::Reply { id, answer: Answer::Publish } => (id, Reply::Publish),
+            other => panic!("{other:?}"),
+        };
+        Encoding::Protobuf.reply(id, &reply, &mut out);
+    }
+    out
+}
+
+fn connected(session: &Session<'_>) -> Connected<'static> {
+    Connected {
+        client: ClientId::default(),
+        version: "",
+        expiry: Expiry::Never,
+        data: &[],
+        subs: &[],
+        ping_s: session.ping_s,
+        pong: session.pong,
+        session: "",
+        node: "",
     }
 }
 
