@@ -4,53 +4,20 @@
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
-
 use protocol::client::command::{Command, Connect, Request, Subscribe};
 use protocol::client::encoding::{Encoding, Messages};
 use protocol::client::received::{Answer, Event, Received};
 use protocol::tls::{Handshake, Opened, Progress, Traffic};
 use protocol::upgrade::Parsed;
-use protocol::upgrade::client::{Offer, Rejected};
+use protocol::upgrade::client::Rejected;
 use protocol::upgrade::limits::KEY_BYTES;
 use protocol::ws::{self, Item, Opcode, Reader, Role};
-use rustls::ClientConfig;
-use rustls::pki_types::ServerName;
 use sys::Handle;
 
 use crate::cause::{Cause, Stage};
 use crate::frames::Frames;
 use crate::limits::MESSAGE_BYTES_MAX;
-
-/// What all connections of a run have in common.
-#[derive(Debug, Clone)]
-pub struct Manner {
-    /// TLS, and the name the certificate must have; plain when `None`.
-    pub tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
-    /// `Host` of the upgrade.
-    pub authority: String,
-    /// Path and query of the upgrade.
-    pub path: String,
-    /// `Origin` of the upgrade.
-    pub origin: Option<String>,
-    /// Offers permessage-deflate.
-    pub deflate: bool,
-    /// What is spoken.
-    pub encoding: Encoding,
-    /// How far to go.
-    pub goal: Goal,
-}
-
-/// The stage at which a connection is as the mode wants it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Goal {
-    /// TLS is established (TCP, without TLS).
-    Secured,
-    /// The WebSocket is open.
-    Upgraded,
-    /// The session is connected and, if it has a channel, subscribed.
-    Greeted,
-}
+use crate::manner::{Goal, Manner};
 
 /// Who a connection is, asked for when it is about to say so.
 pub trait Identity {
@@ -318,7 +285,7 @@ impl Connection {
         let (one, two) = hot.upgrade_key.split_at_mut(KEY_BYTES / 2);
         one.copy_from_slice(&frames.dice().roll());
         two.copy_from_slice(&frames.dice().roll());
-        offer(manner, hot.upgrade_key).request(frames.raw());
+        manner.offer(hot.upgrade_key).request(frames.raw());
         self.stage = Stage::Upgrading;
         Ok(Reached::No)
     }
@@ -366,7 +333,7 @@ impl Connection {
         ear: &mut E,
     ) -> Result<Reached, Cause> {
         let hot = self.hot.get_or_insert_default();
-        match offer(manner, hot.upgrade_key).response(&scratch.plain) {
+        match manner.offer(hot.upgrade_key).response(&scratch.plain) {
             Err(Rejected::Status { status }) => return Err(Cause::Status(status)),
             Err(other) => return Err(Cause::Garbled(other.to_string())),
             Ok(Parsed::Incomplete) => {
@@ -424,7 +391,7 @@ impl Connection {
                     return Err(Cause::Closed(code.unwrap_or(NO_CODE)));
                 }
                 said @ (Item::Text(_) | Item::Binary(_)) => {
-                    let messages = messages(manner.encoding, &said)?;
+                    let messages = manner.messages(&said)?;
                     if self.hear(index, messages, frames, ear)? == Reached::Goal {
                         reached = Reached::Goal;
                     }
@@ -495,22 +462,5 @@ impl Connection {
     }
 }
 
-/// What a WebSocket message of the encoding's kind holds.
-fn messages<'a>(encoding: Encoding, said: &'a Item<'_>) -> Result<Messages<'a>, Cause> {
-    match (encoding, said) {
-        (Encoding::Json, Item::Text(text)) => Ok(encoding.received(text.as_bytes())),
-        (Encoding::Protobuf, Item::Binary(bytes)) => Ok(encoding.received(bytes)),
-        (Encoding::Json, _) => Err(Cause::Garbled("a binary message".to_owned())),
-        (Encoding::Protobuf, _) => Err(Cause::Garbled("a text message".to_owned())),
-    }
-}
-
 /// RFC 6455 §7.4.1: what a close frame without a code means.
 const NO_CODE: u16 = 1005;
-
-fn offer(manner: &Manner, key: [u8; KEY_BYTES]) -> Offer<'_> {
-    let Manner { authority: host, path, deflate, encoding, .. } = manner;
-    // SDKs that speak JSON offer nothing.
-    let subprotocol = (*encoding != Encoding::Json).then(|| encoding.subprotocol());
-    Offer { host, path, key, subprotocol, origin: manner.origin.as_deref(), deflate: *deflate }
-}

@@ -11,6 +11,7 @@ pub mod crew;
 pub mod frames;
 pub mod latency;
 pub mod limits;
+pub mod manner;
 pub mod mode;
 pub mod options;
 pub mod own;

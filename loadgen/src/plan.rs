@@ -16,9 +16,9 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use tuning::{DESCRIPTORS_RESERVED, Needs, Side, Weight};
 
-use crate::connection::{Goal, Manner};
 use crate::credentials::Credentials;
 use crate::limits::{CA_BYTES_MAX, CONNECTIONS_MAX, OPENING_DEFAULT, THREADS_MAX};
+use crate::manner::{Goal, Manner};
 use crate::options::CommonArgs;
 use crate::pattern::Pattern;
 use crate::server::Server;

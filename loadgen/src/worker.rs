@@ -16,10 +16,11 @@ use hdrhistogram::Histogram;
 use sys::{Kernel, Ready, Sys, WAKE};
 
 use crate::cause::{Cause, Stage, Tally};
-use crate::connection::{Connection, Manner, Reached, Scratch};
+use crate::connection::{Connection, Reached, Scratch};
 use crate::frames::{Dice, Frames};
 use crate::latency;
 use crate::limits::{BACKLOG_BYTES_MAX, RECEIVE_BYTES, TURN_BYTES_MAX, WAIT_MAX};
+use crate::manner::Manner;
 use crate::own::{OwnLoad, Watch};
 use crate::sources::Sources;
 use crate::task::{Fate, Gauges, Order, PUBLISHER, Post, Task};

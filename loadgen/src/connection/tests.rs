@@ -1,6 +1,8 @@
 //! One connection against a server's half in memory: in whole buffers, byte by byte, plain and over TLS.
 
+use protocol::client::encoding::Encoding;
 use protocol::tls::{ClientOptions, Trust, client_config};
+use rustls::pki_types::ServerName;
 
 use super::*;
 use crate::frames::Dice;

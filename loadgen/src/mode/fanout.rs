@@ -8,10 +8,10 @@ mod press;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::connection::Goal;
 use crate::crew::Crew;
 use crate::latency;
 use crate::limits::{IN_FLIGHT_MAX, PAYLOAD_BYTES_MAX, PAYLOAD_BYTES_MIN, PUBLICATION_TIMEOUT};
+use crate::manner::Goal;
 use crate::options::FanoutArgs;
 use crate::pattern::Pattern;
 use crate::plan::{Plan, rate, seconds};

@@ -6,10 +6,11 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 use protocol::client::received::Answer;
 
-use crate::connection::{Goal, Line, Listener};
+use crate::connection::{Line, Listener};
 use crate::crew::Crew;
 use crate::latency;
 use crate::limits::{OPENING_HANDSHAKE_DEFAULT, RAMP_SILENCE_MAX};
+use crate::manner::Goal;
 use crate::options::{CommonArgs, HandshakeArgs};
 use crate::plan::{Plan, rate, seconds};
 use crate::report::{Basis, Report};

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use crate::connection::Goal;
 use crate::crew::Crew;
 use crate::limits::PING_GRACE;
+use crate::manner::Goal;
 use crate::options::IdleArgs;
 use crate::pattern::Pattern;
 use crate::plan::{Plan, rate, seconds};

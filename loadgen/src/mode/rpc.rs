@@ -7,10 +7,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::connection::Goal;
 use crate::crew::Crew;
 use crate::latency;
 use crate::limits::{IN_FLIGHT_MAX, PAYLOAD_BYTES_MAX};
+use crate::manner::Goal;
 use crate::options::{CommandKind, RpcArgs};
 use crate::pattern::Pattern;
 use crate::plan::{Plan, rate, seconds};
