@@ -4,7 +4,6 @@
 //! Safety is checked after each turn; at the end faults stop, everybody reads, and all that is owed has to arrive.
 
 mod client;
-mod delta;
 mod doorman;
 mod kernel;
 mod ledger;

@@ -5,12 +5,12 @@ use std::{
     time::Duration,
 };
 
-use protocol::client::received::{Message, Subscription};
-
-use super::{
+use protocol::{
+    client::received::{Message, Subscription},
     delta,
-    ledger::{Ledger, Said},
 };
+
+use super::ledger::{Ledger, Said};
 
 /// How a client stands to a channel.
 #[derive(Clone, PartialEq, Eq, Debug)]

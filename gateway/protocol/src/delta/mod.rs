@@ -3,14 +3,15 @@
 //! A delta is the target's length, then parts that are copied from the source or inserted, then a checksum of the target; numbers
 //! are in a base 64 of their own. Owns how differences are found. Never keeps a payload.
 
+mod apply;
 mod matches;
 #[cfg(test)]
 mod tests;
 
+pub use apply::apply;
+
 use crate::limits::DELTA_BYTES_MAX;
 use matches::Finder;
-#[cfg(test)]
-pub(crate) use tests::apply;
 
 const DIGITS: &[u8; 64] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ_abcdefghijklmnopqrstuvwxyz~";
 /// Shorter copies are not worth their command.

@@ -1,9 +1,11 @@
-//! How a client makes a publication of a difference: the format's description, not the gateway's code.
+//! What a client makes of a delta, for the client side (load generator, tests): any server's, written from the format's description.
+//!
+//! Shares nothing with the making of deltas, so that neither hides the other's mistakes. Never panics on what it is given.
 
 const DIGITS: &[u8; 64] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ_abcdefghijklmnopqrstuvwxyz~";
 
-/// The target of a source and a difference to it; `None`: they do not belong together.
-pub(super) fn apply(source: &[u8], delta: &[u8]) -> Option<Vec<u8>> {
+/// The target of a source and a delta; `None`: they do not belong together.
+pub fn apply(source: &[u8], delta: &[u8]) -> Option<Vec<u8>> {
     let mut rest = delta;
     let length = number(&mut rest);
     (byte(&mut rest)? == b'\n').then_some(())?;
@@ -26,6 +28,9 @@ pub(super) fn apply(source: &[u8], delta: &[u8]) -> Option<Vec<u8>> {
                 return whole.then_some(target);
             }
             _ => return None,
+        }
+        if target.len() > length {
+            return None;
         }
     }
 }
