@@ -87,3 +87,36 @@ fn a_reordered_offset_is_caught() {
     let failure = catches(Plant::ReorderedOffset);
     assert!(failure.what.contains("offset"), "{failure}");
 }
+
+#[test]
+fn an_expired_session_that_stays_is_caught() {
+    let failure = catches(Plant::ForgottenExpiry);
+    assert!(failure.what.contains("outlives its token"), "{failure}");
+}
+
+#[test]
+fn a_forgotten_grace_is_caught() {
+    let failure = catches(Plant::ForgottenGrace);
+    assert!(
+        failure.what.contains("though it kept to the protocol") || failure.what.contains("unsubscribed"),
+        "{failure}"
+    );
+}
+
+#[test]
+fn a_difference_to_another_publication_is_caught() {
+    let failure = catches(Plant::WrongBase);
+    assert!(failure.what.contains("in diff:"), "{failure}");
+}
+
+#[test]
+fn a_filter_that_is_not_asked_is_caught() {
+    let failure = catches(Plant::IgnoredFilter);
+    assert!(failure.what.contains("does not pass the filter"), "{failure}");
+}
+
+#[test]
+fn a_rate_that_is_not_kept_to_is_caught() {
+    let failure = catches(Plant::StingyRate);
+    assert!(failure.what.contains("keeps to"), "{failure}");
+}

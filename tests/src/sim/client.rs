@@ -26,7 +26,9 @@ use self::identity::unix;
 use super::{
     kernel::{Kernel, Line},
     ledger::{Ledger, TAG, Words},
+    meter::Meter,
     plan::Plan,
+    plant::{Mangler, Plant},
     random::Random,
     socket::Got,
     trace::Trace,
@@ -38,6 +40,7 @@ use super::{
 pub(super) struct Surroundings {
     pub(super) kernel: Rc<RefCell<Kernel>>,
     pub(super) plan: Rc<Plan>,
+    pub(super) plant: Plant,
     pub(super) ledger: Ledger,
     pub(super) trace: Trace,
     pub(super) channels: Vec<Channel>,
@@ -138,6 +141,8 @@ pub(super) struct Client {
     line: Option<Line>,
     wire: Option<Wire>,
     written: usize,
+    /// In its last turn.
+    now: Duration,
     manner: Manner,
     ready: bool,
     /// Has done something on this connection for which it may be dropped without a word.
@@ -166,6 +171,8 @@ pub(super) struct Client {
     turned_away: bool,
     /// When it sent `connect`, and how many commands were not refused since.
     commands: (Duration, u32),
+    meter: Meter,
+    mangler: Mangler,
 }
 
 /// How long after a stall its consequences may show.
@@ -213,6 +220,7 @@ impl Client {
             line: None,
             wire: None,
             written: 0,
+            now,
             manner: Manner::default(),
             ready: false,
             excused: false,
@@ -232,6 +240,8 @@ impl Client {
             expire_at: None,
             turned_away: false,
             commands: (now, 0),
+            meter: Meter::default(),
+            mangler: Mangler::default(),
             encoding: if random.chance(400) { Encoding::Protobuf } else { Encoding::Json },
             random,
         }
@@ -286,6 +296,7 @@ impl Client {
     /// One turn: reads, decides, writes.
     pub(super) fn step(&mut self, around: &mut Surroundings) -> Result<(), String> {
         let now = around.kernel.borrow().now;
+        self.now = now;
         if self.line.is_none() {
             return self.come(now, around);
         }
@@ -329,6 +340,8 @@ impl Client {
             wire.request();
         }
         around.trace.note("connects", self.number as u64, u64::from(line.0));
+        self.meter = Meter::new(plan.commands, plan.refused);
+        self.mangler = Mangler::default();
         self.line = Some(line);
         self.wire = Some(wire);
         self.written = 0;
@@ -446,6 +459,7 @@ impl Client {
             Word::Close(code) => self.told_to_close(now, around, code)?,
             Word::Ended => self.excused |= self.closed,
             Word::Message(message) => {
+                let message = self.mangler.mangle(around.plant, self.encoding, message);
                 for received in self.encoding.received(&message) {
                     let received =
                         received.map_err(|_| format!("not a message: {}", message.escape_ascii()))?;
@@ -500,7 +514,7 @@ impl Client {
                 let asked =
                     self.pending.remove(&id).ok_or_else(|| format!("a reply to {id}, which nobody asked"))?;
                 around.trace.note("reply", self.number as u64, u64::from(id));
-                self.count_command(now, around, asked, &answer)?;
+                self.count_command(now, around, (id, asked), &answer)?;
                 self.answered(now, around, asked, &answer)
             }
         }
@@ -671,6 +685,9 @@ impl Client {
         }
         if !self.batch.is_empty() {
             self.batch.extend_from_slice(self.encoding.separator());
+        }
+        if !matches!(request, Request::Pong | Request::Connect(_)) {
+            self.meter.sends(self.now, id);
         }
         self.encoding.command(&Command { id, request }, &mut self.batch);
         if self.random.chance(400) {

@@ -7,7 +7,9 @@ mod client;
 mod doorman;
 mod kernel;
 mod ledger;
+mod meter;
 mod plan;
+mod plant;
 mod random;
 mod relay;
 mod secure;
@@ -25,7 +27,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
 };
 
-pub use system::Plant;
+pub use plant::Plant;
 use trace::Trace;
 use world::World;
 

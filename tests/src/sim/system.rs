@@ -14,22 +14,7 @@ use std::{
 use gateway::reactor::{Order, Outside};
 use sys::{Handle, Ready, Sys};
 
-use super::{doorman::Doorman, kernel::Kernel, random::Random};
-
-/// A bug on purpose, to see that it is caught.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Plant {
-    /// None.
-    Nothing,
-    /// A descriptor is not closed.
-    LeakedDescriptor,
-    /// A byte that was taken for sending is not sent.
-    DroppedByte,
-    /// An edge is not told.
-    MissedEdge,
-    /// Two publications leave in the wrong order.
-    ReorderedOffset,
-}
+use super::{doorman::Doorman, kernel::Kernel, plant::Plant, random::Random};
 
 /// See the module.
 pub(super) struct SimSys {

@@ -29,10 +29,11 @@ use super::{
     kernel::Kernel,
     ledger::Ledger,
     plan::{Plan, Rates},
+    plant::Plant,
     random::Random,
     relay::Relay,
     secure::Secure,
-    system::{Plant, SimOutside, SimSys},
+    system::{SimOutside, SimSys},
     trace::Trace,
     view::EXPIRED_SUB_GRACE_S,
 };
@@ -79,7 +80,7 @@ impl World {
         kernel.latency = plan.latency;
         let kernel = Rc::new(RefCell::new(kernel));
         let secure = plan.listeners.contains(&true).then(Secure::new).transpose()?;
-        let settings = settings(&plan);
+        let settings = plant.bend(settings(&plan));
         let policy = policy(&settings, secure.as_ref())?;
         let doorman = Rc::new(RefCell::new(Doorman::new([plan.source_rate, plan.site_rate, plan.rate])));
         let sys =
@@ -110,6 +111,7 @@ impl World {
         let around = Surroundings {
             kernel: Rc::clone(&kernel),
             plan: Rc::clone(&plan),
+            plant,
             ledger: Ledger::default(),
             trace: trace.clone(),
             channels: channels(&plan),

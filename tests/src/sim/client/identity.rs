@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use super::{Asked, Channel, Client, EXPIRED_GRACE_S, Phase, Surroundings};
 use crate::sim::{
+    plant::Plant,
     random::Random,
     token,
     view::{EXPIRED_SUB_GRACE_S, Entry, LEAST, Manner, Stand},
@@ -191,7 +192,7 @@ impl Client {
             positioned: kind.optional && positioned,
             recoverable: kind.optional && positioned,
             delta: if manner.delta { "fossil" } else { "" }.into(),
-            filter: if manner.filtered { filter } else { &[] },
+            filter: if manner.filtered && around.plant != Plant::IgnoredFilter { filter } else { &[] },
             flag: (i64::from(manner.numbered) * Subscribe::CHANNEL_COMPACTION)
                 | (i64::from(manner.rejects) * Subscribe::REJECT_UNRECOVERED),
             ..Subscribe::default()
@@ -232,24 +233,31 @@ impl Client {
         let due = |at: u64| unix(now, around).is_none_or(|unix| unix >= at + EXPIRED_GRACE_S);
         match code {
             3005 => self.expire_at.is_some_and(due),
-            3509 => around.plan.commands > 0 && around.plan.refused > 0,
+            3509 => self.meter.is_exhausted(),
             3010 => self.views.iter().any(|view| view.entry == Entry::Server),
             3504 => self.user.is_some() && around.plan.features.user_limit > 0,
             _ => false,
         }
     }
 
-    /// No more commands are run than the rate allows.
+    /// No more commands are run than the rate allows, and no fewer.
     pub(super) fn count_command(
         &mut self,
         now: Duration,
         around: &Surroundings,
-        asked: Asked,
+        (id, asked): (u32, Asked),
         answer: &Answer<'_>,
     ) -> Result<(), String> {
         let (since, count) = &mut self.commands;
         let refused = matches!(answer, Answer::Error(failure) if failure.code == 111);
         *count += u32::from(asked != Asked::Connect && !refused);
+        if asked != Asked::Connect {
+            let kept = self.meter.answered(now, id, refused);
+            // A relay that does not keep up is a reason of its own.
+            if around.plan.rates.relay_slow == 0 {
+                kept?;
+            }
+        }
         let rate = u128::from(around.plan.commands);
         let most = rate + rate * now.saturating_sub(*since).as_millis() / 1000;
         if rate > 0 && u128::from(*count) > most {
