@@ -1,10 +1,11 @@
-//! Messages of the client protocol, both ways: what was read can be written and read again as the same.
+//! Messages of the client protocol in JSON, both ways: what was read can be written and read again as the same.
 
 use protocol::client::{command::Command, encoding::Encoding, limits::MESSAGES_IN_FRAME_MAX};
 
-/// The input as a WebSocket message of a client.
-pub(super) fn commands(bytes: &[u8]) {
+/// The input as a WebSocket message of a client, and as one of a server.
+pub(super) fn run(bytes: &[u8]) {
     commands_in(Encoding::Json, bytes);
+    received_in(Encoding::Json, bytes);
 }
 
 pub(super) fn commands_in(encoding: Encoding, bytes: &[u8]) {
@@ -26,16 +27,15 @@ fn again(encoding: Encoding, command: &Command<'_>) {
     assert_eq!(read.next(), None);
 }
 
-/// The input as a WebSocket message of a server.
-pub(super) fn received(bytes: &[u8]) {
-    received_in(Encoding::Json, bytes);
-}
-
 pub(super) fn received_in(encoding: Encoding, bytes: &[u8]) {
     let all = encoding.received(bytes);
     let good = all.clone().take_while(Result::is_ok).count();
     let said = all.count();
     assert!(said - good <= 1, "nothing comes after an error");
+}
+
+pub(super) fn seeds() -> Vec<Vec<u8>> {
+    [command_seeds(), received_seeds()].concat()
 }
 
 pub(super) fn command_seeds() -> Vec<Vec<u8>> {
@@ -63,7 +63,7 @@ pub(super) fn command_seeds() -> Vec<Vec<u8>> {
     seeds
 }
 
-pub(super) fn received_seeds() -> Vec<Vec<u8>> {
+fn received_seeds() -> Vec<Vec<u8>> {
     [
         r#"{"id":1,"connect":{"client":"9ac9de4e-5289-4ad6-9aa7-8447f007083e","version":"6","ping":25,"pong":true,"expires":true,"ttl":600,"subs":{"news":{"recoverable":true,"epoch":"e","offset":5,"positioned":true}}}}"#,
         r#"{"id":3,"subscribe":{"recoverable":true,"epoch":"e","publications":[{"data":{"t":"a"},"offset":15,"tags":{"k":"v"}}],"recovered":true,"offset":14,"positioned":true,"was_recovering":true}}"#,

@@ -4,9 +4,11 @@
 //! the pure crates, so that the long runs build little.
 
 mod command;
+mod hello;
 mod link;
 mod mutate;
 mod protobuf;
+mod publication;
 mod tls;
 mod token;
 mod transports;
@@ -30,10 +32,11 @@ pub const TARGETS: &[Target] = &[
     Target { name: "upgrade", run: upgrade::run, seeds: upgrade::seeds },
     Target { name: "websocket_server", run: websocket::server, seeds: websocket::server_seeds },
     Target { name: "websocket_client", run: websocket::client, seeds: websocket::client_seeds },
+    Target { name: "client_hello", run: hello::run, seeds: hello::seeds },
     Target { name: "tls_records", run: tls::run, seeds: tls::seeds },
-    Target { name: "commands", run: command::commands, seeds: command::command_seeds },
-    Target { name: "received", run: command::received, seeds: command::received_seeds },
+    Target { name: "json", run: command::run, seeds: command::seeds },
     Target { name: "protobuf", run: protobuf::run, seeds: protobuf::seeds },
+    Target { name: "publication", run: publication::run, seeds: publication::seeds },
     Target { name: "token", run: token::run, seeds: token::seeds },
     Target { name: "transports", run: transports::run, seeds: transports::seeds },
     Target { name: "link", run: link::run, seeds: link::seeds },

@@ -66,6 +66,23 @@ pub(crate) fn attackers(report: &mut Report) -> Result<bool> {
     tools(report, &ATTACKERS.iter().collect::<Vec<_>>())
 }
 
+/// Installs the nightly toolchain and cargo-fuzz, by rustup and cargo.
+pub(crate) fn fuzzer(report: &mut Report) -> Result<bool> {
+    if !succeeds(Command::new("rustup").args(["run", "nightly", "cargo", "--version"])) {
+        let mut toolchain = Command::new("rustup");
+        toolchain.args(["toolchain", "install", "nightly", "--profile", "minimal"]);
+        if !report.step("rustup toolchain install", toolchain)? {
+            return Ok(false);
+        }
+    }
+    if succeeds(Command::new("rustup").args(["run", "nightly", "cargo", "fuzz", "--version"])) {
+        return Ok(true);
+    }
+    let mut tool = Command::new("rustup");
+    tool.args(["run", "nightly", "cargo", "install", "cargo-fuzz", "--locked"]);
+    report.step("cargo install cargo-fuzz", tool)
+}
+
 /// The browser build of npm `centrifuge`, installed if it has to be; `None`, with a line that says why, where that is not possible.
 pub(crate) fn library() -> Option<PathBuf> {
     let file = clients().join("node/node_modules/centrifuge/dist/centrifuge.js");

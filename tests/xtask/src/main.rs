@@ -4,6 +4,7 @@
 
 mod bench;
 mod conformance;
+mod fuzz;
 mod gate;
 mod install;
 mod paths;
@@ -37,6 +38,8 @@ enum Task {
     Bench(bench::Args),
     /// Run a large suite of other people's, installing what it needs. Without a name, list them.
     Conformance(conformance::Args),
+    /// Run the fuzz targets for long, with coverage, installing what that needs.
+    Fuzz(fuzz::Args),
     /// Check the arrows between crates and the other rules that a compiler does not know.
     Tidy,
 }
@@ -48,6 +51,7 @@ fn main() -> ExitCode {
         Task::Sim(args) => sim::run(&args),
         Task::Bench(args) => bench::run(&args),
         Task::Conformance(args) => conformance::run(&args),
+        Task::Fuzz(args) => fuzz::run(&args),
         Task::Tidy => tidy::run(),
     };
     match outcome {

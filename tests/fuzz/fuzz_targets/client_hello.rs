@@ -1,0 +1,4 @@
+//! See `tests/src/fuzz`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| fuzz::bodies::run("client_hello", bytes));
