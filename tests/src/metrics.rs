@@ -8,6 +8,12 @@ use anyhow::{Context, Result};
 
 /// Connections now, by `state`.
 pub const CONNECTIONS: &str = "headland_gateway_connections";
+/// Authenticated sessions now, by `transport` and `encoding`.
+pub const SESSIONS: &str = "headland_gateway_sessions";
+/// Commands received, by the same.
+pub const COMMANDS: &str = "headland_gateway_commands_total";
+/// Publications and other pushes handed to connections, by the same.
+pub const DELIVERIES: &str = "headland_gateway_deliveries_total";
 /// Closes sent, by `code`.
 pub const CLOSES: &str = "headland_gateway_closes_total";
 /// Connections refused at the door, by `cause`.

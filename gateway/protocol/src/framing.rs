@@ -36,6 +36,9 @@ pub const FORMS: usize = 4;
 const PUSH: &[u8] = b"{\"push\":";
 
 impl Framing {
+    /// How many there are.
+    pub const COUNT: usize = 6;
+
     /// The connection carries WebSocket frames.
     pub const fn is_websocket(self) -> bool {
         matches!(self, Self::WebSocket | Self::Deflate | Self::Uni)

@@ -7,7 +7,7 @@ use std::fmt::Write;
 
 use metrics::{counter, gauge};
 use metrics_exporter_prometheus::PrometheusBuilder;
-use wire::stats::{ShardStats, TURN_BUCKETS_US};
+use wire::stats::{ShardStats, TRANSPORTS, TURN_BUCKETS_US, TransportStats};
 
 use crate::counters::SIGN_BUCKETS_US;
 use crate::state::{Link, Relay};
@@ -27,6 +27,7 @@ pub(crate) fn metrics(relay: &Relay) -> String {
         for link in &links {
             if let Some(stats) = &link.stats {
                 shard(&link.shard.to_string(), stats);
+                transports(&link.shard.to_string(), stats);
             }
         }
         gateways(&links);
@@ -77,9 +78,7 @@ fn shard(shard: &str, stats: &ShardStats) {
         "headland_gateway_handshakes_total" = stats.handshakes;
         "headland_gateway_handshakes_resumed_total" = stats.handshakes_resumed;
         "headland_gateway_upgrade_failures_total" = stats.upgrade_failures;
-        "headland_gateway_commands_total" = stats.commands;
         "headland_gateway_publications_total" = stats.publications;
-        "headland_gateway_deliveries_total" = stats.deliveries;
         "headland_gateway_sends_total" = stats.sends;
         "headland_gateway_received_bytes_total" = stats.bytes_in;
         "headland_gateway_sent_bytes_total" = stats.bytes_out;
@@ -94,6 +93,26 @@ fn shard(shard: &str, stats: &ShardStats) {
         "headland_gateway_channels" = stats.channels;
         "headland_gateway_backlog_bytes" = stats.backlog_bytes;
         "headland_gateway_fanout_bytes" = stats.fanout_bytes;
+    }
+}
+
+/// By transport and encoding, of those that have been used.
+fn transports(shard: &str, stats: &ShardStats) {
+    for ((transport, encoding), counted) in TRANSPORTS.into_iter().zip(stats.transports) {
+        if counted == TransportStats::default() {
+            continue;
+        }
+        let labels = || {
+            [
+                ("shard", shard.to_owned()),
+                ("transport", transport.to_owned()),
+                ("encoding", encoding.to_owned()),
+            ]
+        };
+        gauge!("headland_gateway_sessions", &labels()).increment(counted.sessions as f64);
+        counter!("headland_gateway_sessions_total", &labels()).increment(counted.opened);
+        counter!("headland_gateway_commands_total", &labels()).increment(counted.commands);
+        counter!("headland_gateway_deliveries_total", &labels()).increment(counted.deliveries);
     }
 }
 

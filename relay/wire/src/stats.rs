@@ -1,10 +1,50 @@
 //! A shard's counters as they cross the link: cumulative since the shard's start, so a lost report loses nothing.
 
+use std::ops::Add;
+
 use serde::{Deserialize, Serialize};
 
 /// Upper bounds of the turn-time histogram's buckets in microseconds; one more bucket counts what is above.
 pub const TURN_BUCKETS_US: [u64; 12] =
     [50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000];
+
+/// Transports and encodings that sessions are spoken in, in the order of [`ShardStats::transports`].
+pub const TRANSPORTS: [(&str, &str); 8] = [
+    ("websocket", "json"),
+    ("websocket", "protobuf"),
+    ("uni_websocket", "json"),
+    ("http_stream", "json"),
+    ("http_stream", "protobuf"),
+    ("sse", "json"),
+    ("poll", "json"),
+    ("poll", "protobuf"),
+];
+
+/// What is counted for each transport and encoding.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct TransportStats {
+    /// Authenticated sessions now.
+    pub sessions: u64,
+    /// Sessions begun.
+    pub opened: u64,
+    /// Commands received.
+    pub commands: u64,
+    /// Publications and other pushes of channels handed to connections.
+    pub deliveries: u64,
+}
+
+impl Add for TransportStats {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            sessions: self.sessions + other.sessions,
+            opened: self.opened + other.opened,
+            commands: self.commands + other.commands,
+            deliveries: self.deliveries + other.deliveries,
+        }
+    }
+}
 
 /// One shard's counters and levels.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
@@ -34,14 +74,12 @@ pub struct ShardStats {
     pub upgrade_failures: u64,
     /// Closes by close code (0: no close frame was exchanged).
     pub closes: Vec<(u16, u64)>,
-    /// Commands received.
-    pub commands: u64,
+    /// Sessions and their messages by transport and encoding; see [`TRANSPORTS`].
+    pub transports: [TransportStats; TRANSPORTS.len()],
     /// Error replies by code.
     pub errors: Vec<(u16, u64)>,
     /// Publications received from the relay.
     pub publications: u64,
-    /// Publications and other pushes handed to connections.
-    pub deliveries: u64,
     /// TLS records or plain writes sent.
     pub sends: u64,
     /// Bytes received from sockets.

@@ -23,7 +23,6 @@ const SPARE_SECONDS: u64 = 10;
 /// Counters come once a second.
 const COUNTED_WITHIN: Duration = Duration::from_millis(1500);
 const CHANNEL: &str = "deflate";
-const DELIVERIES: &str = "headland_gateway_deliveries_total";
 const SENT: &str = "headland_gateway_sent_bytes_total";
 
 /// Means over all deliveries.
@@ -78,11 +77,11 @@ fn measure(world: &World, subscribers: usize, seconds: u64) -> Result<Cost> {
         press.publish(CHANNEL, &sample(number))?;
     }
     let expected = f64::from(RATE) * seconds as f64 * subscribers as f64;
-    let first = before.sum(DELIVERIES, &[]);
-    world.metric(DELIVERIES, &[], |now| now - first >= expected)?;
+    let first = before.sum(metrics::DELIVERIES, &[]);
+    world.metric(metrics::DELIVERIES, &[], |now| now - first >= expected)?;
     let (after, cpu) = (world.metrics()?, world.gateway.cpu()? - cpu);
     let difference = |name| after.sum(name, &[]) - before.sum(name, &[]);
-    let deliveries = difference(DELIVERIES);
+    let deliveries = difference(metrics::DELIVERIES);
     ensure!(deliveries >= expected, "{deliveries} of {expected} deliveries");
     Ok(Cost { bytes: difference(SENT) / deliveries, cpu_us: cpu.as_secs_f64() * 1e6 / deliveries })
 }

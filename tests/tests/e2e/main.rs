@@ -30,6 +30,7 @@ mod demo;
 mod door;
 mod echo;
 mod features;
+mod loadgen;
 mod loss;
 mod sandbox;
 mod sdk;

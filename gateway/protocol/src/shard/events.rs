@@ -28,10 +28,10 @@ impl Shard {
     /// Works on fan-out within one turn's budget. True when more is left.
     pub fn fan_out(&mut self, now: Now) -> bool {
         let mut lost = Vec::new();
+        let before = self.delivered();
         let Self { hub, connections, pool, dirty, stats, policy, deflater, .. } = self;
         let bound = policy.settings.client.queue_max_size as usize;
         let mut slow = Vec::new();
-        let before = stats.shard.deliveries;
         let more = hub.run(FANOUT_VISITS_PER_TURN, FANOUT_VISITS_PER_JOB, |index, channel, frames| {
             let Some(frames) = frames else {
                 lost.push((index, channel));
@@ -49,18 +49,18 @@ impl Shard {
             let Some(frame) = frames.get(connection.encoding, connection.framing, deflater) else { return };
             let blocked = connection.flags.has(crate::connection::Flags::BLOCKED);
             let encoding = connection.encoding;
+            stats.ways.of(connection.framing, encoding).deliveries += 1;
             let hot = connection.hot(pool);
             hot.outbox.push_shared(encoding, frame);
             if blocked && hot.backlog() > bound {
                 slow.push(index);
             }
-            stats.shard.deliveries += 1;
             if !connection.flags.has(crate::connection::Flags::DIRTY) {
                 connection.flags.set(crate::connection::Flags::DIRTY);
                 dirty.push(index);
             }
         });
-        self.broadcast.now = self.stats.shard.deliveries - before >= BROADCAST_DELIVERIES;
+        self.broadcast.now = self.delivered() - before >= BROADCAST_DELIVERIES;
         if self.broadcast.now {
             self.broadcast.last = now.at;
         }

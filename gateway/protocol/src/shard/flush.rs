@@ -179,6 +179,8 @@ impl Shard {
         let connection = self.connections.remove(index);
         self.due[index] = Tick::NEVER;
         self.stats.phases[connection.phase as usize] -= 1;
+        let way = self.stats.ways.of(connection.framing, connection.encoding);
+        way.sessions -= u64::from(connection.phase == Phase::Ready);
         self.door.leave(connection.source, connection.at_the_door());
         self.closed.push(Closed { handle: connection.handle, reset });
         if let Some(hot) = connection.hot {

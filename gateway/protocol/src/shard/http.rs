@@ -123,11 +123,12 @@ impl Shard {
         connection.expire_at = 0;
         connection.ping = Tick::NEVER;
         connection.flags.clear(Flags::PONG_OWED);
+        self.end_exchange(now, index, last);
         if !last {
+            let connection = &mut self.connections[index];
             connection.encoding = Encoding::Json;
             connection.set_framing(Framing::WebSocket);
         }
-        self.end_exchange(now, index, last);
     }
 
     /// A poll's reply that tells nothing new.

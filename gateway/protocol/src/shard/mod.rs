@@ -22,6 +22,7 @@ mod sweep;
 #[cfg(test)]
 mod tests;
 mod tokens;
+mod ways;
 
 pub use echo::Echo;
 pub(crate) use http::Exchange;
@@ -171,6 +172,7 @@ struct LinkState {
 struct Counters {
     shard: ShardStats,
     phases: [u64; 8],
+    ways: ways::Ways,
     held: usize,
 }
 
@@ -342,8 +344,8 @@ impl Shard {
     }
 
     /// Publications and other pushes handed to connections until now.
-    pub const fn delivered(&self) -> u64 {
-        self.stats.shard.deliveries
+    pub fn delivered(&self) -> u64 {
+        self.stats.ways.deliveries()
     }
 
     /// Sources whose rate is kept count of.
@@ -370,6 +372,7 @@ impl Shard {
             channels: self.hub.channels() as u64,
             backlog_bytes: self.stats.held as u64,
             fanout_bytes: self.hub.bytes() as u64,
+            transports: self.stats.ways.stats(),
             ..self.stats.shard.clone()
         }
     }
@@ -398,6 +401,10 @@ impl Shard {
             self.door.upgraded();
         }
         connection.phase = next;
+        let way = self.stats.ways.of(connection.framing, connection.encoding);
+        way.sessions -= u64::from(before == Phase::Ready);
+        way.sessions += u64::from(next == Phase::Ready);
+        way.opened += u64::from(next == Phase::Ready);
         self.stats.phases[before as usize] -= 1;
         self.stats.phases[next as usize] += 1;
     }

@@ -17,7 +17,7 @@ use crate::{
         reply::{Reply, Subscribed},
         rights::{self, Caller, Grant},
     },
-    connection::{Flags, Phase},
+    connection::{Connection, Flags, Phase},
     framing::Framing,
     hub::{Manner, Place},
     pending::{Asker, Question, Wish},
@@ -41,11 +41,11 @@ impl Shard {
     }
 
     fn run_commands(&mut self, now: Now, index: usize, message: &[u8]) {
-        let generation = self.connections[index].generation;
-        let mut commands = self.connections[index].encoding.commands(message);
+        let Connection { generation, framing, encoding, .. } = self.connections[index];
+        let mut commands = encoding.commands(message);
         let mut rest = commands.rest();
         while let Some(command) = commands.next() {
-            self.stats.shard.commands += 1;
+            self.stats.ways.of(framing, encoding).commands += 1;
             match command {
                 Ok(command) => self.command(now, index, &command),
                 Err(_) => self.close(now, index, code::CLOSE_BAD_REQUEST),
@@ -65,7 +65,7 @@ impl Shard {
             if one_by_one || connection.flags.has(Flags::PAUSED) {
                 let hot = connection.hot(&mut self.pool);
                 if std::mem::take(&mut hot.again) {
-                    self.stats.shard.commands -= 1;
+                    self.stats.ways.of(framing, encoding).commands -= 1;
                     hot.waiting = rest.to_vec();
                 } else if !commands.rest().is_empty() {
                     hot.waiting = commands.rest().to_vec();

@@ -18,7 +18,7 @@ use program::{Folder, Relay, fails, free_port};
 use wire::code;
 use wire::frame::{Greeting, Purpose, VERSION, Welcome};
 use wire::link::{ToRelay, ToShard};
-use wire::stats::ShardStats;
+use wire::stats::{ShardStats, TransportStats};
 use wire::token::Kind;
 
 const CHAT: &str = "[[channel.namespaces]]\nname = \"chat\"\nhistory_size = 50000\nhistory_ttl = \"5m\"\n";
@@ -209,6 +209,11 @@ fn metrics_and_health_tell_of_the_shards() {
         closing: 1,
         refused: [1, 2, 3, 4, 5, 6, 7, 8],
         handshakes_resumed: 7,
+        transports: std::array::from_fn(|way| TransportStats {
+            sessions: way as u64,
+            deliveries: 10 * way as u64,
+            ..TransportStats::default()
+        }),
         closes: vec![(3008, 9)],
         turns: [1; 13],
         process_private_bytes: 6000,
@@ -222,6 +227,9 @@ fn metrics_and_health_tell_of_the_shards() {
         "headland_gateway_connections{shard=\"3\",state=\"established\"} 5",
         "headland_gateway_refused_total{shard=\"3\",cause=\"source\"} 2",
         "headland_gateway_handshakes_resumed_total{shard=\"3\"} 7",
+        "headland_gateway_sessions{shard=\"3\",transport=\"websocket\",encoding=\"protobuf\"} 1",
+        "headland_gateway_sessions{shard=\"3\",transport=\"sse\",encoding=\"json\"} 5",
+        "headland_gateway_deliveries_total{shard=\"3\",transport=\"poll\",encoding=\"protobuf\"} 70",
         "headland_gateway_closes_total{shard=\"3\",code=\"3008\"} 9",
         "headland_gateway_bytes_per_connection{gateway=\"0000000000000007\"} 1000",
         "headland_gateway_turn_seconds_bucket{shard=\"3\",le=\"+Inf\"} 13",

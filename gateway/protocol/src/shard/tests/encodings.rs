@@ -21,7 +21,7 @@ impl World {
     }
 
     /// A ready Protobuf session in a channel whose publications are coming already, or that keeps no history.
-    fn subscribed_in_protobuf(&mut self, channel: &str) -> usize {
+    pub(super) fn subscribed_in_protobuf(&mut self, channel: &str) -> usize {
         let index = self.open_at("/connection/websocket?cf_protocol=protobuf");
         self.command(index, 1, Request::Connect(Connect::default()));
         self.command(

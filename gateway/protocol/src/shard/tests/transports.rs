@@ -1,6 +1,9 @@
 //! The same shard by other ways than a WebSocket: what a client writes to its sockets, and what must come out of each.
 
-use wire::link::SESSION_BYTES;
+use wire::{
+    link::SESSION_BYTES,
+    stats::{TRANSPORTS, TransportStats},
+};
 
 use super::*;
 use crate::{
@@ -226,6 +229,44 @@ fn a_poll_ends_with_its_answers_or_when_its_time_is_over() {
     }
     world.text(poll);
     assert_eq!(world.shard.connections(), 0, "a connection is not kept for ever");
+}
+
+#[test]
+fn sessions_and_their_messages_are_counted_by_transport_and_encoding() {
+    let mut world = open_world();
+    let counted = |world: &World, name: (&str, &str)| {
+        let way = TRANSPORTS.iter().position(|way| *way == name).unwrap();
+        world.shard.stats().transports[way]
+    };
+    let websocket = world.subscribed("a");
+    let protobuf = world.subscribed_in_protobuf("a");
+    let (stream, ..) = world.stream(&connect());
+    let poll = world.socket();
+    world.write(poll, &post("/connection/poll", r#"{"id":1,"connect":{}}"#));
+    world.publish("a", 0);
+    for (name, commands, deliveries) in [
+        (("websocket", "json"), 2, 1),
+        (("websocket", "protobuf"), 2, 1),
+        (("http_stream", "json"), 1, 0),
+        (("poll", "json"), 1, 0),
+    ] {
+        let expected = TransportStats { sessions: 1, opened: 1, commands, deliveries };
+        assert_eq!(counted(&world, name), expected, "{name:?}");
+    }
+    assert_eq!(world.shard.delivered(), 2);
+    // A poll that ends with its news, a session that is closed and then gone, sockets that fail.
+    for _ in 0..205 {
+        world.pass(100);
+    }
+    world.text(poll);
+    assert_eq!(counted(&world, ("poll", "json")).sessions, 0);
+    world.shard.close(world.now, websocket, wire::code::SHUTDOWN);
+    assert_eq!(counted(&world, ("websocket", "json")).sessions, 0);
+    world.shard.broken(protobuf);
+    world.shard.broken(stream);
+    let all = world.shard.stats();
+    assert_eq!(all.transports.map(|way| way.sessions), [0; TRANSPORTS.len()]);
+    assert_eq!((all.established, counted(&world, ("poll", "json")).opened), (0, 1));
 }
 
 #[test]
