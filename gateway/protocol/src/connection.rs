@@ -89,8 +89,10 @@ pub struct Hot {
     pub(crate) waiting: Vec<u8>,
     /// The command that made them wait is to be run again, for it needs the answer.
     pub(crate) again: bool,
-    /// What the relay said of the token of the command that is run again.
-    pub(crate) verified: Option<Box<Verified>>,
+    /// What the relay said to the command that is run again.
+    pub(crate) word: Option<Box<Word>>,
+    /// Fields of the connection's HTTP request for a backend, as lines, until the session begins.
+    pub(crate) headers: Vec<u8>,
     /// The session begins with channels that it waits for.
     pub(crate) opening: Option<Box<Opening>>,
     /// What is owed.
@@ -108,10 +110,22 @@ pub struct Hot {
     pub(crate) counted: usize,
 }
 
+/// The relay's word on a command.
+pub(crate) enum Word {
+    /// On its token.
+    Token(Verified),
+    /// A backend's.
+    Backend(Decided),
+}
+
 /// The relay's word on a token.
 pub(crate) type Verified = Result<wire::token::Claims, wire::code::ErrorCode>;
 
-/// User id and connection info in one allocation: two length bytes, the user, the info. Empty for anonymous sessions without info.
+/// What a backend has decided, or why it has not.
+pub(crate) type Decided = Result<wire::backend::Outcome, wire::code::ErrorCode>;
+
+/// User id, connection info and what is kept for backends in one allocation: two length bytes, the user, the info. Where something is kept,
+/// the first length has a bit more, and four length bytes of the info and then the rest follow. Empty for anonymous sessions without info.
 #[derive(Clone, PartialEq, Eq, Default)]
 pub struct Identity(Box<[u8]>);
 
@@ -138,6 +152,8 @@ impl Flags {
     pub const COUNTED: Self = Self(512);
     /// No client protocol is spoken: messages go back as they came.
     pub const ECHO: Self = Self(1024);
+    /// A backend has been asked whether the session may go on.
+    pub const REFRESHING: Self = Self(2048);
     /// An [`Flags::ECHO`] connection that is not read from until it has read.
     pub const ECHO_PAUSED: Self = Self(Self::ECHO.0 | Self::PAUSED.0);
 
@@ -191,8 +207,8 @@ impl Connection {
 impl Hot {
     /// Bytes held.
     pub(crate) fn held(&self) -> usize {
-        self.input.len() + self.plain.len() + self.waiting.len() + self.outbox.bytes() + self.sealed.len()
-            - self.sent
+        let read = self.input.len() + self.plain.len() + self.waiting.len() + self.headers.len();
+        read + self.outbox.bytes() + self.sealed.len() - self.sent
     }
 
     /// Bytes that wait for the reader.
@@ -205,6 +221,7 @@ impl Hot {
         self.input.is_empty()
             && self.plain.is_empty()
             && self.waiting.is_empty()
+            && self.headers.is_empty()
             && self.outbox.is_empty()
             && self.sealed.len() == self.sent
             && self.handshake.is_none()
@@ -219,7 +236,8 @@ impl Hot {
         }
         self.waiting = <_>::default();
         self.again = false;
-        self.verified = None;
+        self.word = None;
+        self.headers = <_>::default();
         self.opening = None;
         self.outbox.clear();
         self.sent = 0;
@@ -232,31 +250,49 @@ impl Hot {
 
 impl Identity {
     /// Longest user id in bytes.
-    pub const USER_BYTES_MAX: usize = u16::MAX as usize;
+    pub const USER_BYTES_MAX: usize = (u16::MAX >> 1) as usize;
+    /// Set in the first length when there is something for backends.
+    const META: u16 = 1 << 15;
 
     /// `None` when the user id is longer than [`Identity::USER_BYTES_MAX`].
-    pub fn new(user: &str, info: &[u8]) -> Option<Self> {
-        if user.is_empty() && info.is_empty() {
+    pub fn new(user: &str, info: &[u8], meta: &[u8]) -> Option<Self> {
+        if user.is_empty() && info.is_empty() && meta.is_empty() {
             return Some(Self::default());
         }
-        let length = u16::try_from(user.len()).ok()?;
-        let mut all = Vec::with_capacity(2 + user.len() + info.len());
-        all.extend_from_slice(&length.to_le_bytes());
-        all.extend_from_slice(user.as_bytes());
-        all.extend_from_slice(info);
-        Some(Self(all.into_boxed_slice()))
+        let length = u16::try_from(user.len()).ok().filter(|length| length & Self::META == 0)?;
+        if meta.is_empty() {
+            return Some(Self([&length.to_le_bytes()[..], user.as_bytes(), info].concat().into()));
+        }
+        let length = (length | Self::META).to_le_bytes();
+        let info_length = u32::try_from(info.len()).ok()?.to_le_bytes();
+        Some(Self([&length[..], user.as_bytes(), &info_length, info, meta].concat().into()))
     }
 
     /// The user id; empty when anonymous.
     pub fn user(&self) -> &str {
-        let Some((length, rest)) = self.0.split_first_chunk() else { return "" };
-        std::str::from_utf8(&rest[..usize::from(u16::from_le_bytes(*length))]).unwrap_or_default()
+        std::str::from_utf8(self.parts()[0]).unwrap_or_default()
     }
 
     /// JSON from the token; empty when there is none.
     pub fn info(&self) -> &[u8] {
-        let Some((length, rest)) = self.0.split_first_chunk() else { return &[] };
-        &rest[usize::from(u16::from_le_bytes(*length))..]
+        self.parts()[1]
+    }
+
+    /// JSON for backends; empty when there is none.
+    pub fn meta(&self) -> &[u8] {
+        self.parts()[2]
+    }
+
+    fn parts(&self) -> [&[u8]; 3] {
+        let Some((length, rest)) = self.0.split_first_chunk() else { return [&[]; 3] };
+        let length = u16::from_le_bytes(*length);
+        let (user, rest) = rest.split_at(usize::from(length & !Self::META));
+        if length & Self::META == 0 {
+            return [user, rest, &[]];
+        }
+        let Some((length, rest)) = rest.split_first_chunk() else { return [user, &[], &[]] };
+        let (info, meta) = rest.split_at(u32::from_le_bytes(*length) as usize);
+        [user, info, meta]
     }
 }
 
@@ -272,10 +308,25 @@ mod tests {
 
     #[test]
     fn identity_keeps_both_parts() {
-        let identity = Identity::new("user-1", br#"{"name":"A"}"#).unwrap();
+        let identity = Identity::new("user-1", br#"{"name":"A"}"#, b"").unwrap();
         assert_eq!((identity.user(), identity.info()), ("user-1", &br#"{"name":"A"}"#[..]));
+        assert_eq!(
+            (identity.0.len(), identity.meta()),
+            (2 + 6 + 12, &b""[..]),
+            "nothing for what is not there"
+        );
         let anonymous = Identity::default();
         assert_eq!((anonymous.user(), anonymous.info()), ("", &[][..]));
-        assert!(Identity::new(&"u".repeat(70_000), b"").is_none());
+        assert!(Identity::new(&"u".repeat(Identity::USER_BYTES_MAX), b"", b"").is_some());
+        assert!(Identity::new(&"u".repeat(Identity::USER_BYTES_MAX + 1), b"", b"").is_none());
+    }
+
+    #[test]
+    fn identity_keeps_what_is_for_backends_apart() {
+        for (user, info) in [("user-1", &b"{}"[..]), ("", b""), ("u", b""), ("", b"1")] {
+            let identity = Identity::new(user, info, b"{\"plan\":1}").unwrap();
+            assert_eq!((identity.user(), identity.info()), (user, info));
+            assert_eq!(identity.meta(), b"{\"plan\":1}");
+        }
     }
 }

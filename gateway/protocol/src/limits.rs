@@ -14,6 +14,10 @@ pub const FANOUT_BYTES_MAX: usize = 8 * 1024 * 1024;
 pub const PENDING_MAX: usize = 65_536;
 /// Requests of one connection that wait for the relay's answer.
 pub const PENDING_PER_CONNECTION_MAX: usize = 512;
+/// The same, where the answer is a backend's.
+pub const PROXIED_PER_CONNECTION_MAX: usize = 32;
+/// What a backend's silence gives a session or subscription whose time is over, in seconds; then it is asked again.
+pub const REFRESH_AGAIN_S: u64 = 60;
 /// How long the relay may take to answer before the client gets a temporary error.
 pub const PENDING_TIMEOUT_MS: u64 = 5_000;
 /// Own bytes that wait for a connection are joined up to this size: what is longer is freed once it has been taken.

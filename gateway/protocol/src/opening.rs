@@ -20,6 +20,8 @@ pub struct Opening {
     pub waiting: usize,
     /// Bytes of the answers.
     pub bytes: usize,
+    /// From the backend, for the client; empty when none.
+    pub data: Vec<u8>,
     /// What was owed before, and goes before the reply.
     pub before: Outbox,
 }

@@ -57,6 +57,22 @@ pub enum Question {
     PresenceStats,
     /// Has another shard taken the commands of this HTTP request?
     Emulate,
+    /// What does a backend say to the command that waits?
+    Backend,
+    /// What does a backend answer to a call?
+    Call,
+    /// A publication that a backend decides on; what is behind it waits.
+    PublishProxied {
+        /// It was asked for by a call.
+        call: bool,
+    },
+    /// Does a backend let the session go on?
+    Refresh,
+    /// Does a backend let a subscription go on?
+    SubRefresh {
+        /// The channel.
+        channel: u32,
+    },
 }
 
 /// What a subscribing client asked for and its namespace grants.

@@ -32,6 +32,8 @@ pub struct Terms {
     pub expire_at: u32,
     /// Who made it.
     pub maker: Maker,
+    /// Who gives it more time.
+    pub refresh: Refresh,
     /// Others see it in presence.
     pub presence: bool,
     /// Others are told that it joined and left.
@@ -40,6 +42,18 @@ pub struct Terms {
     pub info: Box<[u8]>,
     /// JSON for the subscriber, until it has been told.
     pub data: Box<[u8]>,
+}
+
+/// Who gives a subscription more time.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Refresh {
+    /// The client, with a token.
+    #[default]
+    Client,
+    /// A backend, when the time is over.
+    Backend,
+    /// A backend, which has been asked.
+    Asked,
 }
 
 /// Who made a subscription.

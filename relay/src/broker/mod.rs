@@ -105,14 +105,14 @@ impl Broker {
 
     /// Takes one message from a link. A question is always answered on the same link.
     ///
-    /// `Verify` is answered with "not available": no secret is known here, so the shell answers it before (with
-    /// [`Broker::answer`]). `UnknownKey` and `Stats` are the shell's too and do nothing here.
+    /// `Verify` and `Proxy` are answered with "not available": no secret and no backend is known here, so the shell answers them before
+    /// (with [`Broker::answer`]). `UnknownKey` and `Stats` are the shell's too and do nothing here.
     pub fn receive(&mut self, now: Duration, link: LinkId, message: &ToRelay<'_>) {
         if self.links.get(&link).is_none_or(Outbound::overflowed) {
             return;
         }
         match *message {
-            ToRelay::Verify { request, .. } => {
+            ToRelay::Verify { request, .. } | ToRelay::Proxy { request, .. } => {
                 self.fail(link, request, wire::code::NOT_AVAILABLE);
             }
             ToRelay::Subscribe { request, channel, recover, latest } => {

@@ -42,6 +42,9 @@ errors! {
     UNRECOVERABLE_POSITION = 112, "unrecoverable position", false;
 }
 
+/// From this number on, errors are the backends' own.
+pub const BACKEND_ERRORS: u16 = 400;
+
 /// A reason to end one subscription. Below 2500 the SDK stays unsubscribed; from 2500 it subscribes again.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Unsubscribe {

@@ -23,6 +23,12 @@ pub const PATTERN_BYTES_MAX: usize = 4096;
 pub const PATTERN_COMPILED_BYTES_MAX: usize = 256 * 1024;
 /// Channels that one connection token may subscribe its connection to.
 pub const TOKEN_SUBS_MAX: usize = 512;
+/// What a backend may give a session to keep, in JSON.
+pub const META_BYTES_MAX: usize = 16 * 1024;
+/// A close frame's reason (RFC 6455 §5.5).
+pub const REASON_BYTES_MAX: usize = 123;
+/// Names of fields of a client's HTTP request that backends may be told.
+pub const PASSED_HEADERS_MAX: usize = 32;
 
 const _: () = assert!(RECOVERY_BYTES_MAX * 3 / 2 <= FRAME_BYTES_MAX);
 const _: () = assert!(FRAME_BYTES_MAX < LINK_TO_SHARD_BYTES_MAX);

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     ClientId,
+    backend::{Event, Outcome},
     stats::ShardStats,
     tags::Tags,
     token::{Claims, Kind},
@@ -211,6 +212,14 @@ pub enum ToRelay<'a> {
         /// The session is there and has taken the commands.
         found: bool,
     },
+    /// A backend is to decide. Answer: `Proxied`, or `Published` to a publication that it let pass; `Failed` when it did not answer.
+    Proxy {
+        /// Echoed in the answer.
+        request: u32,
+        /// What about.
+        #[serde(borrow)]
+        event: Event<'a>,
+    },
 }
 
 /// What the relay says to a shard.
@@ -345,6 +354,13 @@ pub enum ToShard<'a> {
         request: u32,
         /// The session is there and has taken the commands.
         found: bool,
+    },
+    /// Answer to [`ToRelay::Proxy`].
+    Proxied {
+        /// Of the question.
+        request: u32,
+        /// What the backend has decided.
+        outcome: Outcome,
     },
     /// Publications of this channel were lost for this shard and history cannot give them back: subscribers must be told.
     Insufficient {

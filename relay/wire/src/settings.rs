@@ -15,6 +15,8 @@ pub struct Settings {
     pub version: String,
     /// Options of client connections.
     pub client: ClientOptions,
+    /// What backends decide on, beside what namespaces say.
+    pub backend: Backend,
     /// Who may come, and how often clients may command.
     pub admission: crate::admission::Admission,
     /// Options of channels outside any namespace.
@@ -29,6 +31,21 @@ pub struct Settings {
     pub subscription_tokens: Option<Tokens>,
     /// Certificates; the first is the default for unknown or absent SNI.
     pub certificates: Vec<Certificate>,
+}
+
+/// What backends decide on.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Backend {
+    /// Connections without a token.
+    pub connect: bool,
+    /// Fields of their HTTP request that are handed over, in lower case.
+    pub headers: Vec<String>,
+    /// Connections whose time is over; clients refresh none then.
+    pub refresh: bool,
+    /// Calls, those of this system aside.
+    pub calls: bool,
+    /// Sessions keep what a backend or a token gives them for backends.
+    pub meta: bool,
 }
 
 /// How tokens of one kind are verified.
@@ -206,6 +223,12 @@ pub struct Namespace {
     pub allow_presence_for_subscriber: bool,
     /// Anonymous ones too (with one of the above).
     pub allow_presence_for_anonymous: bool,
+    /// A backend decides on subscriptions without a token.
+    pub subscribe_proxy: bool,
+    /// A backend decides on publications of clients.
+    pub publish_proxy: bool,
+    /// A backend decides on subscriptions whose time is over.
+    pub sub_refresh_proxy: bool,
 }
 
 /// What a recovery gives back.

@@ -41,6 +41,9 @@ pub struct Claims {
     pub subs: Vec<Sub>,
     /// Of a subscription token: the only session that may use it; empty for any of the user's.
     pub client: String,
+    /// JSON for backends alone; empty when absent.
+    #[serde(with = "serde_bytes")]
+    pub meta: Vec<u8>,
 }
 
 /// A subscription as a token grants it.
@@ -125,6 +128,7 @@ impl Payload {
             Kind::Connection if !channel.is_empty() => return Err(Malformed::Kind),
             Kind::Connection => {
                 claims.info = info;
+                claims.meta = raw.meta.map_or_else(Vec::new, |json| json.get().as_bytes().to_vec());
                 claims.subs = subs(raw.subs.unwrap_or_default(), raw.channels.unwrap_or_default())?;
             }
             Kind::Subscription if channel.is_empty() => return Err(Malformed::Kind),
@@ -289,6 +293,8 @@ struct RawClaims<'a> {
     #[serde(borrow)]
     data: Option<&'a RawValue>,
     b64data: Option<String>,
+    #[serde(borrow)]
+    meta: Option<&'a RawValue>,
     #[serde(rename = "override")]
     overrides: Option<RawOverrides>,
 }

@@ -4,6 +4,7 @@
 use serde::Serialize;
 use wire::{
     ClientId,
+    backend::{Act, Event, Outcome, Refusal, Transport},
     frame::{GREETING_BYTES, Greeting, Welcome, decode, encode, split},
     limits::FRAME_BYTES_MAX,
     link::{ClientInfo, Position, Publication, ToRelay, ToShard},
@@ -55,6 +56,8 @@ pub(super) fn seeds() -> Vec<Vec<u8>> {
     let tags = packed.as_tags();
     let publication = Publication { offset: 301, data: b"{}", info: Some(info), tags, delta: true };
     let channel = "chat:42";
+    let event =
+        |act| Event { client, user: "ann", transport: Transport::Sse, binary: true, meta: b"{}", act };
     let asked = [
         ToRelay::Verify { request: 1, kind: Kind::Subscription, token: "a.b.c" },
         ToRelay::UnknownKey { kind: Kind::Connection },
@@ -71,6 +74,28 @@ pub(super) fn seeds() -> Vec<Vec<u8>> {
         ToRelay::Stats(Box::default()),
         ToRelay::Emulate { request: 8, gateway: 1, shard: 2, session: [3; 24], data: b"{}" },
         ToRelay::Emulated { asker: 1, request: 8, found: true },
+        ToRelay::Proxy { request: 10, event: event(Act::Refresh) },
+        ToRelay::Proxy {
+            request: 11,
+            event: event(Act::Connect {
+                name: "js",
+                version: "5",
+                data: b"{}",
+                channels: vec![channel],
+                headers: b"cookie: a=b\r\n",
+            }),
+        },
+        ToRelay::Proxy {
+            request: 12,
+            event: event(Act::Publish {
+                channel,
+                data: b"{}",
+                conn_info: b"{}",
+                chan_info: b"",
+                tags,
+                key: "k",
+            }),
+        },
     ];
     let epoch = "xAbCdEfG";
     let publications = vec![publication; 2];
@@ -95,6 +120,12 @@ pub(super) fn seeds() -> Vec<Vec<u8>> {
         ToShard::Insufficient { channel },
         ToShard::Emulate { asker: 1, request: 8, session: [3; 24], data: b"{}" },
         ToShard::Emulated { request: 8, found: true },
+        ToShard::Proxied { request: 10, outcome: Outcome::Granted(Box::default()) },
+        ToShard::Proxied { request: 11, outcome: Outcome::Refused(Refusal::default()) },
+        ToShard::Proxied {
+            request: 12,
+            outcome: Outcome::Disconnect { code: 4000, reason: "no".to_owned() },
+        },
     ];
     let mut seeds = Vec::new();
     seeds.extend(asked.iter().map(framed));

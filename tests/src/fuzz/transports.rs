@@ -140,7 +140,8 @@ impl World {
                 | ToRelay::Emulate { request, .. }
                 | ToRelay::Publish { request, .. }
                 | ToRelay::History { request, .. }
-                | ToRelay::Verify { request, .. } => {
+                | ToRelay::Verify { request, .. }
+                | ToRelay::Proxy { request, .. } => {
                     ToShard::Failed { request, code: 100 + u16::from(how % 13) }
                 }
                 _ => {

@@ -329,5 +329,6 @@ const fn kind(message: &ToRelay<'_>) -> u64 {
         ToRelay::Depart { .. } => 12,
         ToRelay::Emulate { .. } => 13,
         ToRelay::Emulated { .. } => 14,
+        ToRelay::Proxy { .. } => 15,
     }
 }

@@ -4,6 +4,7 @@
 
 use wire::{
     ClientId,
+    backend::Refusal,
     code::{ErrorCode, Unsubscribe},
     link::{ClientInfo, Publication},
 };
@@ -13,6 +14,8 @@ use wire::{
 pub enum Reply<'a> {
     /// It failed.
     Error(ErrorCode),
+    /// A backend refused it.
+    Refused(&'a Refusal),
     /// To `connect`.
     Connect(Connected<'a>),
     /// To `subscribe`.

@@ -128,6 +128,16 @@ pub fn subscribe(
     })
 }
 
+/// Whether a backend decides on a subscription without a token: never on one that a name limits to certain users.
+pub fn asks_backend(settings: &Settings, asked: &Subscribe<'_>) -> bool {
+    let (channel, marks) = (asked.channel.as_ref(), &settings.boundaries);
+    let Some(namespace) = settings.namespace(channel).filter(|namespace| namespace.subscribe_proxy) else {
+        return false;
+    };
+    let limited = namespace.allow_user_limited_channels && marks.is_user_limited(channel);
+    asked.kind == 0 && !limited && !marks.is_private(channel)
+}
+
 /// A publication.
 pub fn publish(settings: &Settings, caller: Caller<'_>, channel: &str) -> Result<(), ErrorCode> {
     let namespace = namespace(settings, channel)?;

@@ -13,7 +13,7 @@ use crate::{
         call,
         reply::{Push, Reply, Subscribed},
     },
-    connection::Phase,
+    connection::{Phase, Word},
     limits::LINK_COMMANDS_EIGHTHS,
     pending::{Asker, Question, Wish},
     time::Now,
@@ -37,7 +37,7 @@ impl Shard {
             }
             ToShard::Verified { request, claims } => {
                 if let Some((_, index)) = self.answered(*request) {
-                    self.verified(now, index, Ok(claims.clone()));
+                    self.hear_word(now, index, Word::Token(Ok(claims.clone())));
                 }
             }
             ToShard::Admitted { request } => {
@@ -68,6 +68,11 @@ impl Shard {
             ToShard::Emulated { request, found } => {
                 if let Some((_, index)) = self.answered(*request) {
                     self.emulation_answered(now, index, Ok(*found));
+                }
+            }
+            ToShard::Proxied { request, outcome } => {
+                if let Some((asker, index)) = self.answered(*request) {
+                    self.decided(now, asker, index, Ok(outcome.clone()));
                 }
             }
             ToShard::Failed { request, code: number } => {
@@ -151,10 +156,15 @@ impl Shard {
         let Some((asker, index)) = self.answered(request) else { return };
         if self.connections[index].phase == Phase::Ready {
             let reply = match asker.question {
-                Question::PublishCall => Reply::Rpc { data: result },
+                Question::PublishCall | Question::PublishProxied { call: true } => {
+                    Reply::Rpc { data: result }
+                }
                 _ => Reply::Publish,
             };
             self.reply(now, index, asker.id, &reply);
+        }
+        if let Question::PublishProxied { .. } = asker.question {
+            self.go_on_behind(now, index);
         }
     }
 
@@ -189,7 +199,15 @@ impl Shard {
             (Question::Emulate, Some(index)) => {
                 self.emulation_answered(now, index, Err(error));
             }
-            (Question::Token, Some(index)) => self.verified(now, index, Err(error)),
+            (Question::Token, Some(index)) => self.hear_word(now, index, Word::Token(Err(error))),
+            (
+                Question::Backend
+                | Question::Call
+                | Question::PublishProxied { .. }
+                | Question::Refresh
+                | Question::SubRefresh { .. },
+                Some(index),
+            ) => self.decided(now, asker, index, Err(error)),
             (_, Some(index)) if self.connections[index].phase == Phase::Ready => {
                 self.reply_error(now, index, asker.id, error);
             }

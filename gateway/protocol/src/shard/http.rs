@@ -41,6 +41,9 @@ impl Shard {
             }
             Ok(Read::Complete(request)) => {
                 self.end_of_request(index);
+                if request.service != Service::Emulation && matches!(request.asked, Asked::Message { .. }) {
+                    self.keep_headers(index, input);
+                }
                 self.serve(now, index, &request);
                 request.consumed
             }
@@ -123,6 +126,7 @@ impl Shard {
         connection.expire_at = 0;
         connection.ping = Tick::NEVER;
         connection.flags.clear(Flags::PONG_OWED);
+        connection.flags.clear(Flags::REFRESHING);
         self.end_exchange(now, index, last);
         if !last {
             let connection = &mut self.connections[index];

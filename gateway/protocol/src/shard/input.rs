@@ -320,6 +320,9 @@ impl Shard {
                 let hot = connection.hot(&mut self.pool);
                 hot.exchange = None;
                 hot.outbox.push_with(|out| upgrade::response(&head, out));
+                if !echo {
+                    self.keep_headers(index, input);
+                }
                 self.enter(index, Phase::Fresh);
                 self.due[index] =
                     Tick::after(now, u64::from(self.policy.settings.client.stale_close_delay_ms));

@@ -29,6 +29,7 @@ impl Shard {
     pub(super) fn tell_listener(&mut self, now: Now, index: usize, reply: &Reply<'_>) {
         match reply {
             Reply::Error(error) => self.close(now, index, refusal(*error)),
+            Reply::Refused(_) => self.close(now, index, code::INTERNAL_ERROR),
             Reply::Connect(_) => {
                 let connection = &mut self.connections[index];
                 let encoding = connection.encoding;

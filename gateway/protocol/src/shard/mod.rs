@@ -5,6 +5,7 @@
 //! blocks, and every verb's work is bounded by its input or by a named budget.
 
 mod answers;
+mod backend;
 mod closing;
 mod echo;
 mod emulate;

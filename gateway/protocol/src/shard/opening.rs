@@ -5,15 +5,16 @@
 use std::sync::Arc;
 
 use wire::{
+    backend::Given,
     code::{self, ErrorCode},
     link::{Position, ToRelay, ToShard},
-    token::{Claims, Kind, Overrides, Sub},
+    token::{Kind, Overrides, Sub},
 };
 
 use super::{
     Shard,
     answers::Top,
-    tokens::{Verdict, remaining, second},
+    tokens::{Verdict, second},
 };
 use crate::{
     client::{
@@ -42,14 +43,13 @@ struct Planned {
 impl Shard {
     pub(super) fn connect(&mut self, now: Now, index: usize, id: u32, connect: &Connect<'_>) {
         let fresh = self.connections[index].phase == Phase::Fresh;
+        let hot = self.connections[index].hot.as_mut();
+        let headers = hot.map(|hot| std::mem::take(&mut hot.headers)).unwrap_or_default();
         if connect.token.is_empty() {
-            if rights::connect_anonymously(&self.policy.settings.client) {
-                self.begin_session(now, index, id, connect, Claims::default());
-            } else {
-                // As the ecosystem's server answers a client without credentials.
-                self.close(now, index, code::CLOSE_BAD_REQUEST);
-            }
-            return;
+            return match self.policy.settings.backend.connect {
+                true => self.connect_by_backend(now, index, id, connect, &headers),
+                false => self.connect_anonymously(now, index, id, connect),
+            };
         }
         match self.verdict(now, index, id, Kind::Connection, &connect.token) {
             None if self.connections[index].flags.has(Flags::PAUSED) => self.enter(index, Phase::Connecting),
@@ -60,7 +60,7 @@ impl Shard {
                 if refused && claims.user.is_empty() {
                     return self.close(now, index, code::CLOSE_PERMISSION_DENIED);
                 }
-                self.begin_session(now, index, id, connect, claims);
+                self.begin_session(now, index, id, connect, Given { claims, ..Given::default() });
             }
             Some(Verdict::Expired) => self.connect_failed(now, index, id, code::TOKEN_EXPIRED),
             Some(Verdict::Invalid) => self.close(now, index, code::INVALID_TOKEN),
@@ -68,15 +68,39 @@ impl Shard {
         }
     }
 
-    /// An error reply to `connect`, after which the connection is good for nothing.
-    pub(super) fn connect_failed(&mut self, now: Now, index: usize, id: u32, error: ErrorCode) {
-        self.leave_channels(index);
-        self.enter(index, Phase::Unusable);
-        self.reply_error(now, index, id, error);
+    /// Without a token, and nobody who knows the client.
+    pub(super) fn connect_anonymously(&mut self, now: Now, index: usize, id: u32, connect: &Connect<'_>) {
+        if rights::connect_anonymously(&self.policy.settings.client) {
+            self.begin_session(now, index, id, connect, Given::default());
+        } else {
+            // As the ecosystem's server answers a client without credentials.
+            self.close(now, index, code::CLOSE_BAD_REQUEST);
+        }
     }
 
-    fn begin_session(&mut self, now: Now, index: usize, id: u32, connect: &Connect<'_>, claims: Claims) {
-        let Some(identity) = Identity::new(&claims.user, &claims.info) else {
+    /// An error reply to `connect`, after which the connection is good for nothing.
+    pub(super) fn connect_failed(&mut self, now: Now, index: usize, id: u32, error: ErrorCode) {
+        self.connect_refused(now, index, id, &Reply::Error(error));
+    }
+
+    /// The same with any refusal.
+    pub(super) fn connect_refused(&mut self, now: Now, index: usize, id: u32, refusal: &Reply<'_>) {
+        self.leave_channels(index);
+        self.enter(index, Phase::Unusable);
+        self.reply(now, index, id, refusal);
+    }
+
+    pub(super) fn begin_session(
+        &mut self,
+        now: Now,
+        index: usize,
+        id: u32,
+        connect: &Connect<'_>,
+        given: Given,
+    ) {
+        let Given { claims, data } = given;
+        let kept = if self.policy.settings.backend.meta { &claims.meta[..] } else { &[] };
+        let Some(identity) = Identity::new(&claims.user, &claims.info, kept) else {
             self.close(now, index, code::INVALID_TOKEN);
             return;
         };
@@ -87,16 +111,19 @@ impl Shard {
         let random = self.random.bytes();
         let insecure = self.policy.settings.client.insecure;
         let connection = &mut self.connections[index];
-        connection.client = wire::ClientId::from_random(random);
+        // One that a backend was told already stays.
+        if connection.client == wire::ClientId::default() {
+            connection.client = wire::ClientId::from_random(random);
+        }
         connection.identity = identity;
         connection.expire_at = if insecure { 0 } else { second(claims.expire_at) };
         let options = &self.policy.settings.client;
         let limited = options.single_connection || options.user_connection_limit > 0;
-        let counted = limited && !claims.user.is_empty();
-        if planned.is_empty() && !counted {
-            self.session_begins(now, index, id, &[]);
+        let user = Some(claims.user.as_str()).filter(|user| limited && !user.is_empty());
+        if planned.is_empty() && user.is_none() {
+            self.session_begins(now, index, id, &[], &data);
         } else {
-            self.open(now, index, id, planned, counted.then_some(&claims.user));
+            self.open(now, index, Opening { id, data, ..Opening::default() }, planned, user);
         }
     }
 
@@ -133,7 +160,15 @@ impl Shard {
     }
 
     /// Asks whether a beginning session may be, and subscribes it to its channels. It is answered when all is.
-    fn open(&mut self, now: Now, index: usize, id: u32, planned: Vec<Planned>, counted: Option<&String>) {
+    fn open(
+        &mut self,
+        now: Now,
+        index: usize,
+        opening: Opening,
+        planned: Vec<Planned>,
+        counted: Option<&str>,
+    ) {
+        let id = opening.id;
         if self.connections[index].phase == Phase::Fresh {
             self.enter(index, Phase::Connecting);
         }
@@ -145,7 +180,7 @@ impl Shard {
         hot.outbox.end_batch(encoding);
         let before = hot.outbox.begin_anew();
         let waiting = planned.len() + usize::from(counted.is_some());
-        hot.opening = Some(Box::new(Opening { id, before, waiting, ..Opening::default() }));
+        hot.opening = Some(Box::new(Opening { before, waiting, ..opening }));
         if let Some(user) = counted
             && let Err(error) = self.arrive(now, index, user)
         {
@@ -212,7 +247,7 @@ impl Shard {
             announced,
             info: sub.info.into(),
             data: sub.data.into(),
-            expire_at: 0,
+            ..Terms::default()
         };
         let Some(opening) = self.connections[index].hot.as_mut().and_then(|hot| hot.opening.as_mut()) else {
             self.release(channel);
@@ -314,7 +349,7 @@ impl Shard {
         let encoding = connection.encoding;
         let hot = connection.hot(&mut self.pool);
         let Some(opening) = hot.opening.take() else { return };
-        let Opening { id, slots, before, .. } = *opening;
+        let Opening { id, slots, before, data, .. } = *opening;
         hot.outbox.end_batch(encoding);
         let meanwhile = std::mem::replace(&mut hot.outbox, before);
         let names: Vec<_> =
@@ -338,7 +373,7 @@ impl Shard {
                 (&**name, reply)
             })
             .collect();
-        self.session_begins(now, index, id, &subs);
+        self.session_begins(now, index, id, &subs, &data);
         if let Some(hot) = &mut self.connections[index].hot {
             hot.outbox.append(encoding, meanwhile);
         }
@@ -346,7 +381,14 @@ impl Shard {
     }
 
     /// The reply to `connect`: from here on the session is one.
-    fn session_begins(&mut self, now: Now, index: usize, id: u32, subs: &[(&str, Subscribed<'_>)]) {
+    fn session_begins(
+        &mut self,
+        now: Now,
+        index: usize,
+        id: u32,
+        subs: &[(&str, Subscribed<'_>)],
+        data: &[u8],
+    ) {
         self.enter(index, Phase::Ready);
         let policy = Arc::clone(&self.policy);
         let options = &policy.settings.client;
@@ -356,8 +398,8 @@ impl Shard {
         let reply = Reply::Connect(Connected {
             client: connection.client,
             version: &policy.settings.version,
-            expiry: remaining(connection.expire_at.into(), now.unix),
-            data: &[],
+            expiry: self.expiry(now, index),
+            data,
             subs,
             ping_s: if pinged { options.ping_interval_ms.div_ceil(1000) } else { 0 },
             pong: pinged && options.pong_timeout_ms > 0 && connection.framing != Framing::Uni,

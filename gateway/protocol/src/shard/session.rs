@@ -3,6 +3,7 @@
 //! Owns the order of a session (connect first, once). Never formats: replies are given to the connection's encoding.
 
 use wire::{
+    backend::Act,
     code::{self, ErrorCode},
     link::{Position, ToRelay},
     tags::Tags,
@@ -21,7 +22,7 @@ use crate::{
     framing::Framing,
     hub::{Manner, Place},
     pending::{Asker, Question, Wish},
-    places::{Maker, Terms},
+    places::{Maker, Refresh, Terms},
     time::Now,
 };
 
@@ -53,7 +54,7 @@ impl Shard {
             let Some(connection) = self.connections.get_mut(index) else { return };
             // A word on one command's token is for that command, whatever has become of it.
             if let Some(hot) = &mut connection.hot {
-                hot.verified = None;
+                hot.word = None;
             }
             // Commands behind a failed `connect` were sent before its answer could be known: they are dropped, not held against it.
             let failed = connection.phase == Phase::Unusable;
@@ -78,8 +79,12 @@ impl Shard {
 
     /// Queues a reply and counts an error.
     pub(super) fn reply(&mut self, now: Now, index: usize, id: u32, reply: &Reply<'_>) {
-        if let Reply::Error(error) = reply {
-            super::bump(&mut self.stats.shard.errors, error.code);
+        if let Reply::Error(ErrorCode { code, .. }) = reply {
+            super::bump(&mut self.stats.shard.errors, *code);
+        } else if let Reply::Refused(refusal) = reply {
+            // A backend's own codes are counted as one.
+            let known = u16::try_from(refusal.code).ok().filter(|code| *code < code::BACKEND_ERRORS);
+            super::bump(&mut self.stats.shard.errors, known.unwrap_or(code::BACKEND_ERRORS));
         }
         match self.connections[index].framing {
             Framing::Uni => return self.tell_listener(now, index, reply),
@@ -119,7 +124,7 @@ impl Shard {
             }
             (_, Phase::Ready) => {
                 // One that is run again has been counted.
-                let again = self.connections[index].hot.as_ref().is_some_and(|hot| hot.verified.is_some());
+                let again = self.connections[index].hot.as_ref().is_some_and(|hot| hot.word.is_some());
                 if again || self.within_rates(now, index, command) {
                     self.session_command(now, index, command);
                 }
@@ -154,6 +159,9 @@ impl Shard {
             Request::Send { .. } => {}
             Request::Rpc(rpc) if rpc.method == call::PUBLISH => self.call_publish(now, index, id, rpc.data),
             Request::SubRefresh(refresh) => self.sub_refresh(now, index, id, refresh),
+            Request::Rpc(rpc) if self.policy.settings.backend.calls => {
+                self.call_backend(now, index, id, rpc);
+            }
             Request::Rpc(_) | Request::Ping => {
                 self.reply_error(now, index, id, code::NOT_AVAILABLE);
             }
@@ -179,6 +187,11 @@ impl Shard {
             if token.is_none() {
                 return;
             }
+        } else if rights::asks_backend(&policy.settings, asked) {
+            token = self.subscription_by_backend(now, index, id, asked);
+            if token.is_none() {
+                return;
+            }
         }
         let grant = token.as_ref().map_or(Grant::Options, |(sub, _)| Grant::Token(&sub.overrides));
         let granted = match rights::subscribe(&policy.settings, self.caller(index, channel), asked, grant) {
@@ -191,15 +204,22 @@ impl Shard {
         let wish = granted.wish(asked);
         let known = self.hub.reserve(channel);
         if let Some((sub, expire_at)) = token {
-            self.connections[index].places.set_terms(Terms {
+            let refreshed =
+                policy.settings.namespace(channel).is_some_and(|options| options.sub_refresh_proxy);
+            let terms = Terms {
                 channel: known,
                 expire_at: super::tokens::second(expire_at),
                 maker: Maker::Client,
+                refresh: if refreshed { Refresh::Backend } else { Refresh::Client },
                 presence: granted.presence,
                 announced: granted.announced,
                 info: sub.info.into(),
                 data: sub.data.into(),
-            });
+            };
+            // A grant without anything particular costs nothing to remember.
+            if (Terms { refresh: Refresh::Client, ..terms.clone() }) != self.terms_of(index, known) {
+                self.connections[index].places.set_terms(terms);
+            }
         }
         let entry = self.hub.channel(known);
         // While a lost position is being asked for, the hub has none to give.
@@ -281,7 +301,11 @@ impl Shard {
     fn say(&mut self, now: Now, index: usize, id: u32, question: Question, saying: &Saying<'_>) {
         let Saying { channel, data, key, tags } = *saying;
         let settings = &self.policy.settings;
-        let allowed = rights::publish(settings, self.caller(index, channel), channel);
+        let proxied = settings.namespace(channel).is_some_and(|options| options.publish_proxy);
+        let allowed = match proxied {
+            true => Ok(()),
+            false => rights::publish(settings, self.caller(index, channel), channel),
+        };
         if let Err(error) = allowed.and_then(|()| rights::publication(settings, channel, data)) {
             return self.reply_error(now, index, id, error);
         }
@@ -290,6 +314,11 @@ impl Shard {
         let terms =
             self.hub.find(channel).and_then(|known| places.terms(known)).map(|terms| terms.info.clone());
         let chan_info = terms.unwrap_or_default();
+        if proxied {
+            let (conn_info, call) = (identity.info(), question == Question::PublishCall);
+            let act = Act::Publish { channel, data, conn_info, chan_info: &chan_info, tags, key };
+            return self.publish_by_backend(now, index, id, call, act);
+        }
         let info = Some(super::events::info(self.connections[index].client, &identity, &chan_info));
         let message = |request| ToRelay::Publish { request, channel, data, info, tags, key };
         self.ask(now, index, id, question, message);

@@ -11,6 +11,7 @@ use crate::{
     connection::{Flags, Phase},
     framing::Framing,
     limits::{BACKLOG_SOFT_MS, BROADCAST_KEPT, HELD_BYTES_MAX, HELD_KEPT_EIGHTHS, SWEEP_MS},
+    places::Refresh,
     time::{Now, TICK_MS, Tick},
 };
 
@@ -87,15 +88,23 @@ impl Shard {
         let mut next = connection.ping;
         let client = &self.policy.settings.client;
         if connection.expire_at > 0 {
-            next = next.min(self.expiry_tick(connection.expire_at, client.expired_close_delay_ms));
+            let grace = if self.asks_when_over(index) { 0 } else { client.expired_close_delay_ms };
+            next = next.min(self.expiry_tick(connection.expire_at, grace));
         }
         for terms in connection.places.all_terms().iter().filter(|terms| terms.expire_at > 0) {
-            next = next.min(self.expiry_tick(terms.expire_at, client.expired_sub_close_delay_ms));
+            let asks = terms.refresh == Refresh::Backend;
+            let grace = if asks { 0 } else { client.expired_sub_close_delay_ms };
+            next = next.min(self.expiry_tick(terms.expire_at, grace));
         }
         if let Some(since) = connection.hot.as_ref().and_then(|hot| hot.slow_since) {
             next = next.min(since.shift(BACKLOG_SOFT_MS as i64));
         }
         self.due[index] = next;
+    }
+
+    /// Whether a backend is to be asked when the session's time is over, and has not been.
+    fn asks_when_over(&self, index: usize) -> bool {
+        self.policy.settings.backend.refresh && !self.connections[index].flags.has(Flags::REFRESHING)
     }
 
     /// A pong, which is only welcome after a ping.
@@ -156,13 +165,15 @@ impl Shard {
         let client = &self.policy.settings.client;
         let over =
             |expire_at: u32, grace_ms: u32| expire_at > 0 && self.expiry_tick(expire_at, grace_ms) <= tick;
-        let expired = connection
-            .places
-            .all_terms()
-            .iter()
-            .find(|t| over(t.expire_at, client.expired_sub_close_delay_ms));
-        if over(connection.expire_at, client.expired_close_delay_ms) {
+        let all = connection.places.all_terms();
+        let expired = all.iter().find(|t| over(t.expire_at, client.expired_sub_close_delay_ms));
+        let asks = all.iter().find(|t| t.refresh == Refresh::Backend && over(t.expire_at, 0));
+        if self.asks_when_over(index) && over(connection.expire_at, 0) {
+            self.ask_refresh(now, index);
+        } else if over(connection.expire_at, client.expired_close_delay_ms) {
             self.close(now, index, code::CONNECTION_EXPIRED);
+        } else if let Some(channel) = asks.map(|terms| terms.channel) {
+            self.ask_sub_refresh(now, index, channel);
         } else if slow.is_some_and(|since| since.shift(BACKLOG_SOFT_MS as i64) <= tick) {
             self.close(now, index, code::SLOW);
         } else if let Some(channel) = expired.map(|terms| terms.channel) {

@@ -13,6 +13,7 @@ mod transports;
 use super::*;
 use crate::ws::{Item, Opcode, Role, masked_frame};
 
+mod backend;
 mod compression;
 mod echo;
 mod encodings;

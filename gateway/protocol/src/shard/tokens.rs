@@ -18,11 +18,11 @@ use crate::{
         reply::{Expiry, Reply},
         token::Refused,
     },
-    connection::{Flags, Verified},
+    connection::{Flags, Verified, Word},
     hub::Place,
     limits::UNKNOWN_KEY_MS,
     pending::Question,
-    places::{Maker, Terms},
+    places::{Maker, Refresh, Terms},
     time::Now,
 };
 
@@ -48,9 +48,9 @@ impl Shard {
         kind: Kind,
         token: &str,
     ) -> Option<Verdict> {
-        let hot = self.connections[index].hot.as_mut();
-        if let Some(verified) = hot.and_then(|hot| hot.verified.take()) {
-            return Some(told(now, *verified));
+        let word = self.connections[index].hot.as_mut().and_then(|hot| hot.word.take());
+        if let Some(Word::Token(verified)) = word.map(|word| *word) {
+            return Some(told(now, verified));
         }
         let Ok(unverified) = Unverified::parse(token) else { return Some(Verdict::Invalid) };
         let policy = std::sync::Arc::clone(&self.policy);
@@ -79,12 +79,12 @@ impl Shard {
     }
 
     /// The relay's word: the command that waits for it is run again.
-    pub(super) fn verified(&mut self, now: Now, index: usize, verified: Verified) {
+    pub(super) fn hear_word(&mut self, now: Now, index: usize, word: Word) {
         let connection = &mut self.connections[index];
         if !connection.is_open() {
             return;
         }
-        connection.hot(&mut self.pool).verified = Some(Box::new(verified));
+        connection.hot(&mut self.pool).word = Some(Box::new(word));
         self.go_on(now, index);
     }
 
@@ -131,12 +131,11 @@ impl Shard {
         }
         let policy = std::sync::Arc::clone(&self.policy);
         let expire_at = if policy.settings.client.insecure { 0 } else { claims.expire_at };
-        let connection = &mut self.connections[index];
-        connection.expire_at = second(expire_at);
+        self.connections[index].expire_at = second(expire_at);
         let reply = Reply::Refresh {
-            client: connection.client,
+            client: self.connections[index].client,
             version: &policy.settings.version,
-            expiry: remaining(expire_at, now.unix),
+            expiry: self.expiry(now, index),
         };
         self.schedule(index);
         self.reply(now, index, id, &reply);
@@ -172,7 +171,8 @@ impl Shard {
             self.tell_entered(index, known);
         }
         self.schedule(index);
-        self.reply(now, index, id, &Reply::SubRefresh { expiry: remaining(claims.expire_at, now.unix) });
+        let told = if entered_as.refresh == Refresh::Client { claims.expire_at } else { 0 };
+        self.reply(now, index, id, &Reply::SubRefresh { expiry: remaining(told, now.unix) });
     }
 
     /// What a subscription token grants, if it is this session's and for this channel.
@@ -223,7 +223,15 @@ impl Shard {
     /// What the answer to a subscription says beside the position: when it expires, and data of its token, which is told once.
     pub(super) fn promise(&mut self, now: Now, index: usize, channel: u32) -> (Expiry, Box<[u8]>) {
         let Some(terms) = self.connections[index].places.terms_mut(channel) else { return <_>::default() };
-        (remaining(terms.expire_at.into(), now.unix), std::mem::take(&mut terms.data))
+        // What a backend refreshes, no client has to.
+        let told = if terms.refresh == Refresh::Client { terms.expire_at } else { 0 };
+        (remaining(told.into(), now.unix), std::mem::take(&mut terms.data))
+    }
+
+    /// When the session expires, as its client is told.
+    pub(super) fn expiry(&self, now: Now, index: usize) -> Expiry {
+        let told = if self.policy.settings.backend.refresh { 0 } else { self.connections[index].expire_at };
+        remaining(told.into(), now.unix)
     }
 
     /// Whether a connection token names other channels than the one the session began with.

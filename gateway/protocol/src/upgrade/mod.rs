@@ -17,6 +17,7 @@ mod tests;
 pub use extension::Deflate;
 pub use origin::{Origin, OriginError};
 pub use refusal::Refusal;
+pub(crate) use request::lines;
 pub use request::request;
 
 use crate::{http::Transports, ws::Compression};

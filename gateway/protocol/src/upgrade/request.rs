@@ -46,6 +46,23 @@ pub(crate) fn head<'b>(bytes: &'b [u8], request: &mut Request<'_, 'b>) -> Result
     Ok(Some(consumed))
 }
 
+/// The fields of a request's head that have one of these names (in lower case), each as a line `name: value`.
+pub(crate) fn lines(bytes: &[u8], names: &[String]) -> Vec<u8> {
+    let mut headers = [EMPTY_HEADER; HEADERS_MAX];
+    let mut request = Request::new(&mut headers);
+    let mut lines = Vec::new();
+    if let Ok(Some(_)) = head(bytes, &mut request) {
+        for header in &*request.headers {
+            if let Some(name) = names.iter().find(|name| header.name.eq_ignore_ascii_case(name)) {
+                for part in [name.as_bytes(), b": ", header.value, b"\r\n"] {
+                    lines.extend_from_slice(part);
+                }
+            }
+        }
+    }
+    lines
+}
+
 /// The one field that names a host (RFC 9112 §3.2).
 pub(crate) fn host(headers: &[Header<'_>]) -> Result<(), Refusal> {
     let host = single(headers, "Host").map_err(|_| Refusal::Host)?.ok_or(Refusal::Host)?;

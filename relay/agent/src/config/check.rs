@@ -52,6 +52,7 @@ impl Checked {
         let settings = Settings {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             client: options(&config),
+            backend: settings::Backend::default(),
             admission: admission::settings(&config),
             default_namespace,
             namespaces,

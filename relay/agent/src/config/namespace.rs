@@ -125,6 +125,7 @@ macro_rules! namespace_table {
                     allow_presence_for_client: self.allow_presence_for_client,
                     allow_presence_for_subscriber: self.allow_presence_for_subscriber,
                     allow_presence_for_anonymous: self.allow_presence_for_anonymous,
+                    ..settings::Namespace::default()
                 };
                 (options, wrong)
             }

@@ -256,7 +256,9 @@ impl World {
 
 fn read_message(message: &ToShard<'_>) -> (Option<u32>, Seen) {
     match message {
-        ToShard::Verified { request, .. } => panic!("{request}: tokens are not verified here"),
+        ToShard::Verified { request, .. } | ToShard::Proxied { request, .. } => {
+            panic!("{request}: neither tokens nor backends are known here")
+        }
         ToShard::Subscribed { request, offset, epoch, recovered, publications } => {
             let (epoch, publications) = ((*epoch).to_owned(), texts(publications));
             (Some(*request), Seen::Subscribed { offset: *offset, epoch, recovered: *recovered, publications })

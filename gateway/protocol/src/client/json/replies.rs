@@ -15,6 +15,11 @@ pub(in crate::client) fn reply(id: u32, reply: &Reply<'_>, out: &mut Vec<u8>) {
                 o.text(key!("message"), error.message);
                 o.flag(key!("temporary"), error.temporary);
             }),
+            Reply::Refused(refusal) => o.object(key!("error"), |o| {
+                o.number(key!("code"), refusal.code.into());
+                o.text(key!("message"), &refusal.message);
+                o.flag(key!("temporary"), refusal.temporary);
+            }),
             Reply::Connect(connected) => o.object(key!("connect"), |o| write_connected(o, connected)),
             Reply::Subscribe(subscribed) => o.object(key!("subscribe"), |o| write_subscribed(o, subscribed)),
             Reply::Unsubscribe => o.object(key!("unsubscribe"), |_| {}),

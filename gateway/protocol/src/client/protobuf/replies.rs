@@ -15,6 +15,11 @@ pub(in crate::client) fn reply(id: u32, reply: &Reply<'_>, out: &mut Vec<u8>) {
                 m.text(2, error.message);
                 m.flag(3, error.temporary);
             }),
+            Reply::Refused(refusal) => m.message(2, |m| {
+                m.number(1, refusal.code.into());
+                m.text(2, &refusal.message);
+                m.flag(3, refusal.temporary);
+            }),
             Reply::Connect(connected) => m.message(5, |m| write_connected(m, connected)),
             Reply::Subscribe(subscribed) => m.message(6, |m| write_subscribed(m, subscribed)),
             Reply::Unsubscribe => m.message(7, |_| {}),

@@ -12,7 +12,7 @@ fn user(channels: &[&str]) -> Claims {
     Claims { user: "42".to_owned(), subs: channels.iter().map(sub).collect(), ..Claims::default() }
 }
 
-fn request_of(text: &str) -> u32 {
+pub(super) fn request_of(text: &str) -> u32 {
     number_after(text, "request: ").unwrap()
 }
 
@@ -46,14 +46,14 @@ impl World {
         index
     }
 
-    fn change(&mut self, change: impl FnOnce(&mut Settings)) {
+    pub(super) fn change(&mut self, change: impl FnOnce(&mut Settings)) {
         let mut policy = policy();
         change(&mut policy.settings);
         self.shard.apply(Arc::new(policy));
     }
 
     /// Lets seconds pass, and collects what the client hears but pings, which it answers.
-    fn wait(&mut self, index: usize, seconds: u64) -> Vec<String> {
+    pub(super) fn wait(&mut self, index: usize, seconds: u64) -> Vec<String> {
         let mut said = Vec::new();
         for _ in 0..seconds * 10 {
             self.pass(100);
