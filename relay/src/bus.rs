@@ -191,6 +191,8 @@ pub enum Tell<'a> {
         /// Who.
         info: ClientInfo<'a>,
     },
+    /// The bus has lost who is in the channels: the broker enters its members again, some with each tick.
+    MembersForgotten,
     /// Answer to [`Ask::Publish`].
     Published {
         /// Of the question.

@@ -5,7 +5,10 @@
 #![forbid(unsafe_code)]
 
 pub mod bus;
+pub mod partition;
+pub mod payload;
 
+mod backoff;
 mod broker;
 mod channels;
 mod counters;
@@ -18,6 +21,7 @@ mod results;
 mod stream;
 mod users;
 
+pub use backoff::Backoff;
 pub use broker::{Broker, Event};
 pub use counters::{Counters, Levels};
 pub use gap::{Gap, Gaps, Marked};

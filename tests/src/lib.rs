@@ -9,6 +9,7 @@ pub mod fuzz;
 pub mod jwks;
 pub mod metrics;
 pub mod process;
+pub mod redis;
 pub mod script;
 pub mod sim;
 pub mod wait;

@@ -28,7 +28,8 @@ pub(crate) fn run(args: &Args) -> Result<bool> {
     report.step("unit and tidy", unit)?;
     sim::step(&mut report, None, sim::GATE_SEEDS)?;
     if !args.no_e2e && installed && built {
-        report.step("end to end", end_to_end())?;
+        report.step("redis", end_to_end("redis"))?;
+        report.step("end to end", end_to_end("e2e"))?;
     }
     Ok(report.finish())
 }
@@ -39,8 +40,8 @@ fn lints() -> Command {
     command
 }
 
-fn end_to_end() -> Command {
-    let mut command = paths::cargo(["test", "--package", "tests", "--features", "e2e", "--test", "e2e"]);
+fn end_to_end(suite: &str) -> Command {
+    let mut command = paths::cargo(["test", "--package", "tests", "--features", "e2e", "--test", suite]);
     command.args(["--", WORLDS_AT_ONCE]);
     command
         .env("HEADLAND_PROGRAMS", paths::target().join("debug"))

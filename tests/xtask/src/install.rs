@@ -17,12 +17,16 @@ struct Tool {
     probe: &'static [&'static str],
 }
 
+/// The package, and the service that it brings.
+const REDIS: &str = "redis-server";
+
 const TOOLS: &[Tool] = &[
     Tool { package: "openssl", program: "openssl", probe: &["version"] },
     Tool { package: "nodejs", program: "node", probe: &["--version"] },
     Tool { package: "npm", program: "npm", probe: &["--version"] },
     Tool { package: "chromium", program: "chromium", probe: &["--version"] },
     Tool { package: "python3-venv", program: "python3", probe: &["-c", "import ensurepip, venv"] },
+    Tool { package: REDIS, program: "redis-server", probe: &["--version"] },
 ];
 
 /// What the suite `sdks` is built with.
@@ -160,12 +164,26 @@ fn tools(report: &mut Report, tools: &[&Tool]) -> Result<bool> {
     };
     let apt = |args: &[&str]| {
         let mut command = Command::new(prefix[0]);
-        command.args(&prefix[1..]).arg("DEBIAN_FRONTEND=noninteractive").arg("apt-get").args(args);
+        // RUNLEVEL=1: services that packages bring are not started; the tests start servers of their own.
+        command
+            .args(&prefix[1..])
+            .args(["DEBIAN_FRONTEND=noninteractive", "RUNLEVEL=1", "apt-get"])
+            .args(args);
         command
     };
     let install = [&["install", "-y", "--no-install-recommends"], missing.as_slice()].concat();
-    Ok(report.step("apt-get update", apt(&["update", "-q"]))?
-        && report.step(&format!("apt-get install {}", missing.join(" ")), apt(&install))?)
+    let installed = report.step("apt-get update", apt(&["update", "-q"]))?
+        && report.step(&format!("apt-get install {}", missing.join(" ")), apt(&install))?;
+    if installed && missing.contains(&REDIS) {
+        // Nor at the next boot. Without systemd there is nothing to be done.
+        let _ = succeeds(Command::new(prefix[0]).args(&prefix[1..]).args([
+            "systemctl",
+            "disable",
+            "--now",
+            REDIS,
+        ]));
+    }
+    Ok(installed)
 }
 
 fn npm(report: &mut Report) -> Result<bool> {
