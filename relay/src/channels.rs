@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use slab::Slab;
 
+use crate::follow::Follow;
 use crate::limits::Limits;
 use crate::order::Order;
 use crate::stream::{Epochs, Kept};
@@ -21,6 +22,15 @@ pub(crate) struct Channel {
     pub(crate) links: Vec<LinkId>,
     pub(crate) stream: Option<Box<Stream>>,
     pub(crate) members: Option<Box<Members>>,
+    /// Where the stream lives on a bus that others share: then `stream` mirrors it.
+    pub(crate) follow: Option<Box<Follow>>,
+}
+
+impl Channel {
+    /// Whether it has to stay, whatever else is wanted.
+    const fn is_wanted(&self) -> bool {
+        !self.links.is_empty() || self.members.is_some() || self.follow.is_some()
+    }
 }
 
 /// All channels.
@@ -96,7 +106,8 @@ impl Channels {
             forgotten += 1;
         }
         let name: Arc<str> = name.into();
-        let channel = Channel { name: Arc::clone(&name), links: Vec::new(), stream: None, members: None };
+        let channel =
+            Channel { name: Arc::clone(&name), links: Vec::new(), stream: None, members: None, follow: None };
         // Fits: the table is shorter than u32::MAX, checked above.
         let index = self.slots.insert(channel) as u32;
         self.names.insert(name, index);
@@ -134,8 +145,7 @@ impl Channels {
         if channel.members.as_ref().is_some_and(|members| members.is_empty()) {
             channel.members = None;
         }
-        let wanted = !channel.links.is_empty() || channel.members.is_some();
-        match (wanted, channel.stream.is_some()) {
+        match (channel.is_wanted(), channel.stream.is_some()) {
             (true, _) => self.idle.remove(index),
             (false, true) => self.idle.renew(index),
             (false, false) => self.remove(index),
@@ -210,7 +220,7 @@ impl Channels {
                 has,
                 "exactly those with publications are in order of them"
             );
-            let wanted = !channel.links.is_empty() || channel.members.is_some();
+            let wanted = channel.is_wanted();
             assert_eq!(self.idle.contains(index), !wanted, "exactly the unwanted are idle");
             assert!(wanted || channel.stream.is_some(), "a channel that holds nothing is removed");
             published += usize::from(has);

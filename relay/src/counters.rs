@@ -41,6 +41,22 @@ pub struct Counters {
     pub channels_refused: u64,
     /// Links closed because their answers did not fit.
     pub links_overflowed: u64,
+    /// Publications that came over a bus that others share.
+    pub bus_publications: u64,
+    /// Gaps in them, seen by their offsets.
+    pub bus_gaps: u64,
+    /// Publications that were lost on the way and read from history, for a link that wanted them.
+    pub bus_repaired: u64,
+    /// Reads of history on such a bus: repairs, recoveries, checks and pages.
+    pub bus_reads: u64,
+    /// Questions to it that were not answered, or with a failure.
+    pub bus_failures: u64,
+    /// Questions for a page of history that another one's answer served.
+    pub queries_shared: u64,
+    /// Streams in which one place had two publications.
+    pub forks: u64,
+    /// Subscribers who waited for a position until their time was over.
+    pub waited_in_vain: u64,
 }
 
 /// What there is now.
@@ -62,6 +78,8 @@ pub struct Levels {
     pub members: u64,
     /// Bytes of them.
     pub presence_bytes: u64,
+    /// Questions to a shared bus that are not answered yet.
+    pub questions: u64,
     /// Bytes waiting for links.
     pub queued_bytes: u64,
     /// Channels gapped for some link.

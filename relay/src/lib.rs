@@ -1,4 +1,5 @@
-//! `relay`: the local bus. Which link wants which channel, what each channel's stream holds, who is present.
+//! `relay`: the bus of an edge. Which link wants which channel, what each channel's stream holds, who is present; or, where edges
+//! share a bus, how this one follows it.
 //!
 //! Bytes' meanings and time come in, frames for links come out. Never opens a socket, reads a clock or draws a random
 //! number of its own; every table and queue has a bound in [`Limits`].
@@ -12,11 +13,13 @@ mod backoff;
 mod broker;
 mod channels;
 mod counters;
+mod follow;
 mod gap;
 mod limits;
 mod order;
 mod outbound;
 mod presence;
+mod remote;
 mod results;
 mod stream;
 mod users;
@@ -24,6 +27,7 @@ mod users;
 pub use backoff::Backoff;
 pub use broker::{Broker, Event};
 pub use counters::{Counters, Levels};
+pub use follow::Following;
 pub use gap::{Gap, Gaps, Marked};
 pub use limits::Limits;
 pub use outbound::Transmit;

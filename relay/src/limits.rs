@@ -30,6 +30,22 @@ pub(crate) const RESULTS_BYTES_MAX: usize = 64 * 1024 * 1024;
 pub(crate) const RESULT_OVERHEAD_BYTES: usize = 160;
 /// How many of them one tick lets go of at most.
 pub(crate) const RESULTS_EXPIRED_PER_TICK: usize = 16_384;
+/// Questions to a shared bus that are not answered yet; past it, further ones fail at once.
+pub(crate) const PENDING_MAX: usize = 262_144;
+/// Shards' questions that wait for a channel's position; past it, further ones fail at once.
+pub(crate) const WAITERS_MAX: usize = 1_048_576;
+/// Reads of history in flight that nobody but the broker asked for: repairs, recoveries, checks. Others queue, one for each channel.
+pub(crate) const READS_MAX: usize = 512;
+/// Bytes of publications that one channel holds back while what is before them is read. Past it they are read again too.
+pub(crate) const HELD_BYTES_MAX: usize = 1024 * 1024;
+/// Reads in a row without anything of what is known to be missing, before it counts as lost.
+pub(crate) const BARREN_READS_MAX: u8 = 3;
+/// A read that failed is done again after this.
+pub(crate) const READ_RETRY: Duration = Duration::from_secs(1);
+/// Askers of one page of history that share its answer.
+pub(crate) const PAGE_ASKERS_MAX: usize = 65_536;
+/// Channels whose members one tick says again after the bus forgot them.
+pub(crate) const SAID_AGAIN_PER_TICK: usize = 1024;
 /// An empty queue's buffer above this is given back.
 pub(crate) const QUEUE_KEEP_BYTES: usize = 256 * 1024;
 

@@ -91,20 +91,22 @@ impl Members {
         }
     }
 
-    /// Takes a client out if it came through `link`; calls `left` with who it was if others are to be told.
-    pub fn leave(&mut self, link: LinkId, client: ClientId, left: impl FnOnce(&ClientInfo<'_>)) {
+    /// Takes a client out if it came through `link`; calls `left` with who it was.
+    pub fn leave(&mut self, link: LinkId, client: ClientId, left: impl FnOnce(&ClientInfo<'_>, Appearance)) {
         if self.members.get(&client).is_some_and(|member| member.link == link)
             && let Some(member) = self.members.remove(&client)
         {
             self.forget(&member);
-            if member.appearance.announced {
-                left(&member.info(client));
-            }
+            left(&member.info(client), member.appearance);
         }
     }
 
-    /// Takes out everyone whose link `lapsed`; calls `left` for each that others are to be told of.
-    pub fn reap(&mut self, lapsed: impl Fn(LinkId) -> bool, mut left: impl FnMut(&ClientInfo<'_>)) {
+    /// Takes out everyone whose link `lapsed`; calls `left` for each.
+    pub fn reap(
+        &mut self,
+        lapsed: impl Fn(LinkId) -> bool,
+        mut left: impl FnMut(&ClientInfo<'_>, Appearance),
+    ) {
         let gone: Vec<ClientId> = self
             .members
             .iter()
@@ -114,9 +116,7 @@ impl Members {
         for client in gone {
             if let Some(member) = self.members.remove(&client) {
                 self.forget(&member);
-                if member.appearance.announced {
-                    left(&member.info(client));
-                }
+                left(&member.info(client), member.appearance);
             }
         }
     }
@@ -133,6 +133,11 @@ impl Members {
                 self.users.remove(&member.user);
             }
         }
+    }
+
+    /// Everyone, seen or not, and how they are there.
+    pub fn each(&self) -> impl Iterator<Item = (ClientInfo<'_>, Appearance)> {
+        self.members.iter().map(|(client, member)| (member.info(*client), member.appearance))
     }
 
     /// Everyone who is seen.
@@ -194,9 +199,9 @@ mod tests {
         assert_eq!(members.enter(LINK, &info(2, "ann"), BOTH), Entered::New);
         assert_eq!(members.enter(LINK, &info(3, "bob"), BOTH), Entered::New);
         assert_eq!((members.clients(), members.users()), (3, 2));
-        members.leave(LINK, client(1), |_| ());
+        members.leave(LINK, client(1), |_, _| ());
         assert_eq!((members.clients(), members.users()), (2, 2));
-        members.leave(LINK, client(2), |_| ());
+        members.leave(LINK, client(2), |_, _| ());
         assert_eq!((members.clients(), members.users()), (1, 1));
     }
 
@@ -216,7 +221,7 @@ mod tests {
         let mut members = Members::default();
         members.enter(LINK, &info(1, "ann"), BOTH);
         members.enter(LinkId(2), &info(1, "ann"), BOTH);
-        members.leave(LINK, client(1), |_| panic!("still here through the other link"));
+        members.leave(LINK, client(1), |_, _| panic!("still here through the other link"));
         assert_eq!(members.clients(), 1);
     }
 
@@ -227,24 +232,24 @@ mod tests {
             members.enter(LinkId(u32::from(number % 2)), &info(number, "u"), BOTH);
         }
         let mut left = Vec::new();
-        members.reap(|link| link == LINK, |info| left.push(info.client));
+        members.reap(|link| link == LINK, |info, _| left.push(info.client));
         assert_eq!(left, [client(1), client(3), client(5)]);
         assert_eq!((members.clients(), members.users()), (3, 1));
-        members.reap(|_| true, |_| ());
+        members.reap(|_| true, |_, _| ());
         assert_eq!((members.bytes(), members.users()), (0, 0));
     }
 
     #[test]
-    fn who_is_not_seen_is_counted_for_the_bound_alone_and_who_is_not_announced_leaves_in_silence() {
+    fn who_is_not_seen_is_counted_for_the_bound_alone_and_whoever_leaves_is_named_with_how_it_was_there() {
         let mut members = Members::default();
         members.enter(LINK, &info(1, "ann"), Appearance { seen: false, announced: true });
         members.enter(LINK, &info(2, "bob"), Appearance { seen: true, announced: false });
         assert_eq!((members.len(), members.clients(), members.users()), (2, 1, 1));
         assert_eq!(members.all().map(|info| info.client).collect::<Vec<_>>(), [client(2)]);
-        members.leave(LINK, client(2), |_| panic!("nobody was told that it joined"));
         let mut left = Vec::new();
-        members.leave(LINK, client(1), |info| left.push(info.client));
-        assert_eq!(left, [client(1)]);
+        members.leave(LINK, client(2), |info, how| left.push((info.client, how.announced)));
+        members.leave(LINK, client(1), |info, how| left.push((info.client, how.announced)));
+        assert_eq!(left, [(client(2), false), (client(1), true)]);
         assert!(members.is_empty());
         assert_eq!((members.bytes(), members.clients(), members.users()), (0, 0, 0));
     }

@@ -96,6 +96,31 @@ impl Stream {
         }
     }
 
+    /// A stream of which everything up to `top` has been seen, and nothing is kept.
+    pub fn at(epoch: Epoch, top: u64, now: Duration, kept: Kept) -> Self {
+        Self { top, ..Self::new(epoch, now, kept) }
+    }
+
+    /// Puts a publication before the oldest one that is kept; false when it is not the one that belongs there, or when there is no
+    /// room for it in `kept`.
+    pub fn prepend(&mut self, now: Duration, offset: u64, frame: &[u8], kept: Kept) -> bool {
+        let fits = self.entries.len() < kept.size && offset > 0 && offset + 1 == self.first();
+        if fits {
+            self.bytes += frame.len() + PUBLICATION_OVERHEAD_BYTES;
+            if self.entries.is_empty() {
+                self.publications_until = now.saturating_add(kept.ttl);
+            }
+            self.entries.push_front(frame.into());
+        }
+        fits
+    }
+
+    /// The frame at an offset, if it is kept.
+    pub fn frame(&self, offset: u64) -> Option<&[u8]> {
+        let place = usize::try_from(offset.checked_sub(self.first())?).ok()?;
+        self.entries.get(place).map(|frame| &**frame)
+    }
+
     /// Appends the publication at offset `top() + 1`, and lets go of what is over `kept`.
     pub fn append(&mut self, now: Duration, frame: &[u8], kept: Kept) {
         debug_assert!(kept.size > 0, "a stream that keeps nothing has no stream");

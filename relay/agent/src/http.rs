@@ -70,12 +70,25 @@ fn state(relay: &Relay) -> Value {
             json!({ "gateway": format!("{:016x}", link.gateway), "shard": link.shard, "up_seconds": seconds })
         })
         .collect();
+    let bus: Vec<Value> = relay
+        .bus_links()
+        .into_iter()
+        .map(|link| {
+            let seconds = uptime.saturating_sub(link.since).as_secs();
+            let mut value = json!({ "name": link.name, "up": link.up, "since_seconds": seconds });
+            if let Some(error) = link.error {
+                value["error"] = json!(error);
+            }
+            value
+        })
+        .collect();
     json!({
         "live": true,
         "ready": !links.is_empty(),
         "version": env!("CARGO_PKG_VERSION"),
         "uptime_seconds": uptime.as_secs(),
         "links": up,
+        "bus": bus,
     })
 }
 

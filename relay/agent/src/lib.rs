@@ -6,6 +6,7 @@
 
 pub mod config;
 
+mod bus;
 mod clock;
 mod counters;
 mod demo;

@@ -160,6 +160,14 @@ fn bus(relay: &Relay) {
         ("headland_relay_streams_forgotten_total", counters.streams_forgotten),
         ("headland_relay_channels_refused_total", counters.channels_refused),
         ("headland_relay_links_overflowed_total", counters.links_overflowed),
+        ("headland_relay_bus_publications_total", counters.bus_publications),
+        ("headland_relay_bus_gaps_total", counters.bus_gaps),
+        ("headland_relay_bus_repaired_total", counters.bus_repaired),
+        ("headland_relay_bus_reads_total", counters.bus_reads),
+        ("headland_relay_bus_failures_total", counters.bus_failures),
+        ("headland_relay_bus_queries_shared_total", counters.queries_shared),
+        ("headland_relay_bus_forks_total", counters.forks),
+        ("headland_relay_bus_waited_in_vain_total", counters.waited_in_vain),
     ];
     for (name, value) in totals {
         counter!(name).absolute(value);
@@ -173,11 +181,15 @@ fn bus(relay: &Relay) {
         ("headland_relay_presence_members", levels.members),
         ("headland_relay_presence_bytes", levels.presence_bytes),
         ("headland_relay_counted_sessions", levels.sessions),
+        ("headland_relay_bus_questions", levels.questions),
         ("headland_relay_queued_bytes", levels.queued_bytes),
         ("headland_relay_gapped_channels", levels.gapped),
     ];
     for (name, value) in now {
         gauge!(name).set(value as f64);
+    }
+    for link in relay.bus_links() {
+        gauge!("headland_relay_bus_link_up", "name" => link.name).set(f64::from(u8::from(link.up)));
     }
 }
 

@@ -12,6 +12,7 @@ use tokio::{sync::watch, time};
 use wire::config::ConfigError;
 use wire::token::Kind;
 
+use crate::bus;
 use crate::config::{self, Checked};
 use crate::demo::Demo;
 use crate::fetch;
@@ -129,6 +130,9 @@ async fn serve(file: &Path, checked: &Checked, relay: Arc<Relay>) -> Result<(), 
             checked.config.http.address
         );
     }
+    if let Some(bus) = bus::start(checked, &relay) {
+        relay.connect(bus);
+    }
     let (stop, stopped) = watch::channel(false);
     let http = tokio::spawn(http::serve(http, Arc::clone(&relay), demo, stopped));
     tokio::select! {
@@ -184,6 +188,7 @@ async fn reloads(file: &Path, started: &Checked, relay: &Relay, signal: &mut Sig
                 let fixed = [
                     ("[link]", checked.config.link != started.config.link),
                     ("[http]", checked.config.http != started.config.http),
+                    ("[bus]", checked.config.bus != started.config.bus),
                     ("[limits]", checked.config.limits != started.config.limits),
                     ("[demo]", checked.config.demo != started.config.demo),
                 ];

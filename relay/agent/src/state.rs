@@ -4,9 +4,10 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
+use relay::bus::Tell;
 use relay::{Broker, Event, LinkId, Transmit};
 use tokio::sync::{Notify, watch};
 use wire::frame::{self, FrameError, Greeting};
@@ -16,6 +17,7 @@ use wire::sign::SignReply;
 use wire::stats::ShardStats;
 use wire::token::Kind;
 
+use crate::bus::{Bus, Health};
 use crate::clock::Clock;
 use crate::config::Checked;
 use crate::counters::Counters;
@@ -34,6 +36,8 @@ pub(crate) type SettingsFrame = Arc<[u8]>;
 pub struct Relay {
     clock: Clock,
     broker: Mutex<Broker>,
+    /// What edges share, once it is connected. Without it there is nothing to share.
+    bus: OnceLock<Arc<dyn Bus>>,
     links: Mutex<BTreeMap<LinkId, Link>>,
     last_link: AtomicU32,
     keyring: RwLock<Keyring>,
@@ -115,9 +119,14 @@ impl Relay {
         let settings = prepare(checked, clock.now(), &mut keyring)?;
         let published = Published { settings: settings.clone(), fetched: <_>::default() };
         let frame = published.frame()?;
+        let broker = Broker::new(settings, checked.limits.clone(), seed);
         Ok(Self {
             clock,
-            broker: Mutex::new(Broker::new(settings, checked.limits.clone(), seed)),
+            broker: Mutex::new(match checked.following {
+                Some(times) => broker.following(times),
+                None => broker,
+            }),
+            bus: OnceLock::new(),
             links: Mutex::default(),
             last_link: AtomicU32::new(0),
             keyring: RwLock::new(keyring),
@@ -320,12 +329,38 @@ impl Relay {
         (broker.counters(), broker.levels())
     }
 
+    /// From now on the broker's asks go there; those from before go first.
+    pub(crate) fn connect(&self, bus: Arc<dyn Bus>) {
+        let connected = self.bus.set(bus).is_ok();
+        debug_assert!(connected, "a relay has one bus");
+        self.wake(self.broker());
+    }
+
+    /// Takes what the bus says: `tells` is called once and hands on one after the other.
+    pub fn tell(&self, tells: impl FnOnce(&mut dyn FnMut(&Tell<'_>))) {
+        let now = self.clock.now();
+        let mut broker = self.broker();
+        tells(&mut |tell| broker.tell(now, tell));
+        self.wake(broker);
+    }
+
+    /// The connections of the bus.
+    pub(crate) fn bus_links(&self) -> Vec<Health> {
+        self.bus.get().map(|bus| bus.links()).unwrap_or_default()
+    }
+
     /// Lets the bus go, then wakes the writers it has something for. One to be closed is woken too: it finds out.
     fn wake(&self, mut broker: MutexGuard<'_, Broker>) {
         let mut woken = Vec::new();
         while let Some(event) = broker.event() {
             let (Event::Ready(link) | Event::Close(link)) = event;
             woken.push(link);
+        }
+        // Still under the lock: asks stay in the broker's order.
+        if let Some(bus) = self.bus.get() {
+            while let Some(ask) = broker.ask() {
+                bus.ask(ask);
+            }
         }
         drop(broker);
         if woken.is_empty() {

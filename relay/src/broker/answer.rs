@@ -84,11 +84,11 @@ impl Broker {
 
     /// What one answer may hold: it has to fit the backlog that its client may have, with room for what comes meanwhile, or the
     /// client would be closed as slow, come back and ask for the same.
-    fn answer_bytes_max(&self) -> usize {
+    pub(super) fn answer_bytes_max(&self) -> usize {
         RECOVERY_BYTES_MAX.min(self.settings.client.queue_max_size as usize / 2)
     }
 
-    fn answer_subscribed(
+    pub(super) fn answer_subscribed(
         &mut self,
         link: LinkId,
         request: u32,

@@ -104,7 +104,7 @@ impl Broker {
     }
 
     /// Hands a publication to every link that wants the channel. `before` is the stream's position without it.
-    fn deliver(&mut self, index: u32, before: Option<Gap>, frame: &[u8]) {
+    pub(super) fn deliver(&mut self, index: u32, before: Option<Gap>, frame: &[u8]) {
         self.each_link(index, |broker, link| {
             let Some(outbound) = broker.links.get_mut(&link) else { return };
             match before {
@@ -163,6 +163,7 @@ impl Broker {
                 outbound.gaps.close(index);
             }
             self.disinterest(link, index);
+            self.unsubscribe_remote(link, index);
         }
     }
 

@@ -1,13 +1,16 @@
 //! Presence: who enters and leaves, who is asked for, and the events that tell others.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use wire::ClientId;
 use wire::code::{self, ErrorCode};
 use wire::frame;
 use wire::link::{ClientInfo, ToShard};
-use wire::{ClientId, settings::Namespace};
 
 use super::Broker;
+use crate::bus::{Ask, Member};
+use crate::limits::SAID_AGAIN_PER_TICK;
 use crate::presence::bytes_of;
 use crate::{Appearance, Entered, LinkId, Members};
 
@@ -39,10 +42,12 @@ impl Broker {
         if let Some(outbound) = self.links.get_mut(&link) {
             outbound.entered = true;
         }
+        if let Some(remote) = &mut self.remote {
+            // Whether it is new, and who has to know, is for the bus to say.
+            return remote.put(Ask::Enter { channel: channel.into(), member: Member::of(info), appearance });
+        }
         if appearance.announced && entered == Some(Entered::New) {
-            self.counters.joins += 1;
-            let frame = encoded(&ToShard::Join { channel, info: *info });
-            self.deliver_event(index, &frame);
+            self.appeared(channel, true, *info);
         }
     }
 
@@ -60,53 +65,95 @@ impl Broker {
         let mut left = Vec::new();
         self.channels.change(index, |channel| {
             if let Some(members) = &mut channel.members {
-                members.leave(link, client, |info| {
-                    left.push(encoded(&ToShard::Leave { channel: &channel.name, info: *info }));
-                });
+                members.leave(link, client, |info, appearance| left.push((Member::of(info), appearance)));
             }
         });
-        self.tell_left(index, &left);
+        self.tell_left(channel, &left);
     }
 
     /// Takes out those whose link is lost and whose grace is over.
     pub(super) fn reap(&mut self, now: Duration, index: u32) {
-        let nobody = self.channels.channel(index).is_none_or(|channel| channel.members.is_none());
-        if nobody || self.gone.is_empty() {
+        let Some(channel) = self.channels.channel(index).filter(|channel| channel.members.is_some()) else {
+            return;
+        };
+        if self.gone.is_empty() {
             return;
         }
+        let name = Arc::clone(&channel.name);
         let Self { channels, links, gone, .. } = self;
         let lapsed =
             |link: LinkId| !links.contains_key(&link) && gone.get(&link).is_none_or(|gone| gone.over(now));
         let mut left = Vec::new();
         channels.change(index, |channel| {
             if let Some(members) = &mut channel.members {
-                members.reap(lapsed, |info| {
-                    left.push(encoded(&ToShard::Leave { channel: &channel.name, info: *info }));
-                });
+                members.reap(lapsed, |info, appearance| left.push((Member::of(info), appearance)));
             }
         });
-        self.tell_left(index, &left);
+        self.tell_left(&name, &left);
     }
 
-    fn tell_left(&mut self, index: u32, left: &[Vec<u8>]) {
-        self.counters.leaves += left.len() as u64;
-        for frame in left {
-            self.deliver_event(index, frame);
+    /// Those who left are gone for others too: on a bus that edges share by way of it, else at once.
+    fn tell_left(&mut self, channel: &str, left: &[(Member, Appearance)]) {
+        for (member, appearance) in left {
+            if let Some(remote) = &mut self.remote {
+                let (member, appearance) = (member.clone(), *appearance);
+                remote.put(Ask::Leave { channel: channel.into(), member, appearance });
+            } else if appearance.announced {
+                self.appeared(channel, false, member.info());
+            }
         }
+    }
+
+    /// Tells links of a join or a leave.
+    pub(super) fn appeared(&mut self, channel: &str, joined: bool, info: ClientInfo<'_>) {
+        let count = if joined { &mut self.counters.joins } else { &mut self.counters.leaves };
+        *count += 1;
+        let Some(index) = self.channels.find(channel) else { return };
+        let frame = match joined {
+            true => encoded(&ToShard::Join { channel, info }),
+            false => encoded(&ToShard::Leave { channel, info }),
+        };
+        self.deliver_event(index, &frame);
+    }
+
+    /// The bus has forgotten the members of this edge: they are to be entered again.
+    pub(super) fn say_again(&mut self) {
+        if let Some(remote) = &mut self.remote {
+            remote.again = Some(0);
+        }
+    }
+
+    /// Enters the members of the next channels again.
+    pub(super) fn say_some_again(&mut self) {
+        let Self { channels, remote, .. } = self;
+        let Some(remote) = remote else { return };
+        let Some(start) = remote.again else { return };
+        let end = channels.slots().min(start + SAID_AGAIN_PER_TICK);
+        for channel in (start..end).filter_map(|index| channels.channel(index as u32)) {
+            for (info, appearance) in channel.members.iter().flat_map(|members| members.each()) {
+                let (channel, member) = (Arc::clone(&channel.name), Member::of(&info));
+                remote.put(Ask::Enter { channel, member, appearance });
+            }
+        }
+        remote.again = (end < channels.slots()).then_some(end);
+    }
+
+    pub(super) fn has_presence(&self, channel: &str) -> Result<(), ErrorCode> {
+        if self.admit(channel)?.presence { Ok(()) } else { Err(code::NOT_AVAILABLE) }
     }
 
     /// The members of a channel whose namespace has presence, those over their grace taken out.
     fn members(&mut self, now: Duration, channel: &str) -> Result<Option<&Members>, ErrorCode> {
-        let has_presence = |namespace: &Namespace| namespace.presence;
-        if !self.admit(channel).map(has_presence)? {
-            return Err(code::NOT_AVAILABLE);
-        }
+        self.has_presence(channel)?;
         let Some(index) = self.channels.find(channel) else { return Ok(None) };
         self.reap(now, index);
         Ok(self.channels.channel(index).and_then(|channel| channel.members.as_deref()))
     }
 
     pub(super) fn presence(&mut self, now: Duration, link: LinkId, request: u32, channel: &str) {
+        if self.remote.is_some() {
+            return self.presence_remote(now, link, request, channel);
+        }
         let mut frame = Vec::new();
         let encoded = match self.members(now, channel) {
             Ok(members) => {
@@ -119,6 +166,9 @@ impl Broker {
     }
 
     pub(super) fn presence_stats(&mut self, now: Duration, link: LinkId, request: u32, channel: &str) {
+        if self.remote.is_some() {
+            return self.presence_stats_remote(now, link, request, channel);
+        }
         let (clients, users) = match self.members(now, channel) {
             Ok(members) => members.map_or((0, 0), |members| (members.clients(), members.users())),
             Err(error) => return self.fail(link, request, error),

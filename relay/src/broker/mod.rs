@@ -7,6 +7,8 @@ mod answer;
 mod deliver;
 mod emulate;
 mod enter;
+mod follow;
+mod mirror;
 mod sweep;
 mod users;
 
@@ -23,6 +25,7 @@ use wire::settings::{Namespace, Settings};
 use crate::channels::Channels;
 use crate::limits::META_TTL_DEFAULT;
 use crate::outbound::Outbound;
+use crate::remote::Remote;
 use crate::results::Results;
 use crate::stream::{Epochs, Kept};
 use crate::{Appearance, Counters, Levels, Limits, LinkId, Transmit, Users};
@@ -48,6 +51,8 @@ pub struct Broker {
     cursor: sweep::Cursor,
     /// Sessions of users that may have only so many.
     users: Users,
+    /// The bus that others share, if this one is not all there is.
+    remote: Option<Box<Remote>>,
     /// Positions by idempotency key.
     results: Results,
     events: VecDeque<Event>,
@@ -66,6 +71,7 @@ impl Broker {
             gone: BTreeMap::new(),
             cursor: sweep::Cursor::default(),
             users: Users::default(),
+            remote: None,
             results: Results::default(),
             events: VecDeque::new(),
             counters: Counters::default(),
@@ -117,7 +123,11 @@ impl Broker {
             }
             ToRelay::Subscribe { request, channel, recover, latest } => {
                 let recover = recover.map(|position| answer::Recovery { position, latest });
-                self.subscribe(now, link, request, channel, recover);
+                if self.remote.is_some() {
+                    self.subscribe_remote(now, link, request, channel, recover);
+                } else {
+                    self.subscribe(now, link, request, channel, recover);
+                }
             }
             ToRelay::Unsubscribe { channel } => self.unsubscribe(link, channel),
             ToRelay::Enter { channel, presence, announced, info } => {
@@ -127,10 +137,20 @@ impl Broker {
             ToRelay::Leave { channel, client } => self.leave(link, channel, client),
             ToRelay::Publish { request, channel, data, info, tags, key } => {
                 let publication = Publication { data, info, tags, ..Publication::default() };
-                self.publish(now, link, request, &deliver::Publishing { channel, publication, key });
+                let wanted = deliver::Publishing { channel, publication, key };
+                if self.remote.is_some() {
+                    self.publish_remote(now, link, request, &wanted);
+                } else {
+                    self.publish(now, link, request, &wanted);
+                }
             }
             ToRelay::History { request, channel, since, limit, reverse } => {
-                self.history(now, link, &answer::HistoryQuestion { request, channel, since, limit, reverse });
+                let question = answer::HistoryQuestion { request, channel, since, limit, reverse };
+                if self.remote.is_some() {
+                    self.history_remote(now, link, &question);
+                } else {
+                    self.history(now, link, &question);
+                }
             }
             ToRelay::Presence { request, channel } => self.presence(now, link, request, channel),
             ToRelay::PresenceStats { request, channel } => self.presence_stats(now, link, request, channel),
@@ -191,6 +211,7 @@ impl Broker {
         let totals = self.channels.totals();
         Levels {
             links: self.links.len() as u64,
+            questions: self.remote.as_deref().map_or(0, |remote| remote.pending() as u64),
             channels: self.channels.len() as u64,
             history_publications: totals.history_publications as u64,
             history_bytes: totals.history_bytes as u64,

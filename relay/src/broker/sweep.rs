@@ -33,6 +33,7 @@ impl Gone {
 impl Broker {
     pub(super) fn sweep(&mut self, now: Duration) {
         self.results.expire(now);
+        self.tick_remote(now);
         let slots = self.channels.slots();
         let slice = slots.div_ceil(SWEEP_TICKS_MAX).max(SWEEP_CHANNELS_MIN);
         let start = self.cursor.next;
@@ -52,6 +53,7 @@ impl Broker {
             return;
         }
         self.reap(now, index);
+        self.visit_remote(now, index);
         let Self { channels, links, .. } = self;
         let changes = channels.channel(index).is_some_and(|channel| {
             let stream = channel.stream.as_deref();

@@ -1,5 +1,6 @@
 mod emulate;
 mod model;
+mod shared;
 mod world;
 
 use std::time::Duration;

@@ -23,6 +23,8 @@ pub struct Checked {
     pub settings: Settings,
     /// For the bus.
     pub limits: relay::Limits,
+    /// How a shared bus is followed, where there is one.
+    pub following: Option<relay::Following>,
     /// Where public keys are fetched, for tokens of connections and for those of subscriptions.
     pub(crate) endpoints: [Option<Endpoint>; 2],
 }
@@ -35,6 +37,7 @@ impl Checked {
         admission::check(&config, places, &mut problems);
         certificates(&config, places, &mut problems);
         bounds(&config, places, &mut problems);
+        config.bus.check(places, &mut problems);
         super::demo::check(&config, places, &mut problems);
         personal(&config, places, &mut problems);
         let boundaries = boundaries(&config, places, &mut problems);
@@ -63,7 +66,8 @@ impl Checked {
         };
         let limits = limits(&config);
         let endpoints = [connection_keys, subscription_keys.flatten()];
-        Ok(Self { config, settings, limits, endpoints })
+        let following = config.bus.following();
+        Ok(Self { config, settings, limits, following, endpoints })
     }
 }
 

@@ -1,6 +1,7 @@
 //! The relay's configuration file: every key with its prose and default, and what it becomes.
 
 mod admission;
+mod bus;
 mod check;
 mod demo;
 mod namespace;
@@ -20,12 +21,13 @@ use wire::config::{ConfigError, Loaded, load};
 use wire::config_table;
 
 pub use admission::{Admission, Rate, RateLimit, Refusals};
+pub use bus::{Bus, BusKind};
 pub use check::{Checked, private};
 pub(crate) use demo::connect_source;
 pub use namespace::{Namespace, WithoutNamespace};
 pub use secret::Secret;
 pub use token::{SubscriptionToken, Token};
-pub use word::{DeltaType, Format, Mode};
+pub use word::{DeltaType, Format, Kind, Mode};
 
 /// Variables with this prefix override single values: `HEADLAND_RELAY_CLIENT_PING_INTERVAL=10s`.
 pub const PREFIX: &str = "HEADLAND_RELAY_";
@@ -45,6 +47,8 @@ config_table! {
         channel: Channel = Channel::default(),
         /// Certificates. Their private keys never leave this program.
         tls: Tls = Tls::default(),
+        /// How publications cross edges.
+        bus: Bus = Bus::default(),
         /// Bounds on memory.
         limits: Bounds = Bounds::default(),
         /// A chat page for development.
@@ -208,7 +212,7 @@ pub fn document() -> String {
     wire::config::document::<Config>(
         "headland-relay: every key with its default.\n\
          Each single value can also be set by a variable: client.ping_interval by HEADLAND_RELAY_CLIENT_PING_INTERVAL.\n\
-         Durations are texts such as \"25s\", \"5m\", \"720h\". On SIGHUP the file is read again; [link], [http], [limits] and\n\
-         [demo] take effect at the next start.",
+         Durations are texts such as \"25s\", \"5m\", \"720h\". On SIGHUP the file is read again; [link], [http], [bus],\n\
+         [limits] and [demo] take effect at the next start.",
     )
 }

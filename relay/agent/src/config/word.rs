@@ -3,6 +3,8 @@
 use wire::config::{Data, Field, Reader, Shape, Value};
 use wire::settings::{DataFormat, RecoveryMode};
 
+use super::BusKind;
+
 macro_rules! words {
     ($($(#[doc = $doc:literal])* $name:ident($kind:ty) { $($word:literal => $value:expr,)* })*) => {$(
         $(#[doc = $doc])*
@@ -48,6 +50,10 @@ words! {
         "json" => DataFormat::Json,
         "json_object" => DataFormat::JsonObject,
         "binary" => DataFormat::Binary,
+    }
+    /// `kind` of the bus.
+    Kind(BusKind) {
+        "local" => BusKind::Local,
     }
     /// One of `allowed_delta_types`.
     DeltaType(()) {

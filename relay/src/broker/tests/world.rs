@@ -244,8 +244,13 @@ impl World {
 
     /// Everything that has come for a link and was not yet taken.
     pub(super) fn take(&mut self, link: LinkId) -> Vec<Seen> {
+        self.take_answers(link).into_iter().map(|(_, seen)| seen).collect()
+    }
+
+    /// The same, with the questions that were answered.
+    pub(super) fn take_answers(&mut self, link: LinkId) -> Vec<(Option<u32>, Seen)> {
         self.read(link);
-        self.unread.remove(&link).unwrap_or_default().into_iter().map(|(_, seen)| seen).collect()
+        self.unread.remove(&link).unwrap_or_default()
     }
 
     /// Questions of links that are open and that were not answered, once everything was read.
