@@ -64,7 +64,7 @@ wire::config_table! {
         address: SocketAddr = SocketAddr::from(([0, 0, 0, 0], 8443)),
         /// TLS (wss://), or plain (ws://) for use behind a proxy of your own.
         tls: bool = true,
-        /// For conformance tests only: speak no client protocol, but send every WebSocket message back as it came.
+        /// For conformance tests only: speak no client protocol, but send every WebSocket message back as it came (compressed where websocket.compression is on).
         echo: bool = false,
         /// Connections that wait to be accepted, per shard. The kernel takes the smaller of this and net.core.somaxconn.
         backlog: u32 = 65_535,

@@ -10,6 +10,7 @@ import urllib.parse
 from websockets.asyncio.client import connect
 from wsproto import ConnectionType, WSConnection
 from wsproto import events as said
+from wsproto.extensions import PerMessageDeflate
 
 URL = os.environ["HEADLAND_URL"]
 WITHIN = 60
@@ -18,8 +19,9 @@ BYTES = [b"", b"\x00\xff", bytes(range(256)) * 4096]
 SECURE = ssl.create_default_context(cafile=os.environ["HEADLAND_CA"]) if URL.startswith("wss:") else None
 
 
-async def by_websockets():
+async def by_websockets(compressed=False):
     async with connect(URL, ssl=SECURE, proxy=None, ping_interval=None, max_size=None) as peer:
+        assert bool(peer.protocol.extensions) == compressed, peer.protocol.extensions
         for message in TEXTS + BYTES:
             await peer.send(message)
             assert await asyncio.wait_for(peer.recv(), WITHIN) == message, len(message)
@@ -38,6 +40,10 @@ async def by_websockets():
         assert peer.close_code == 4321, peer.close_code
 
 
+async def deflate_by_websockets():
+    await by_websockets(compressed=True)
+
+
 async def send_all(peer, messages):
     for message in messages:
         await peer.send(message)
@@ -51,8 +57,10 @@ class Wsproto:
             self.stream = SECURE.wrap_socket(self.stream, server_hostname=url.hostname)
         self.peer = WSConnection(ConnectionType.CLIENT)
         self.heard = []
-        self.say(said.Request(host=url.netloc, target=url.path))
-        assert isinstance(self.hear(), said.AcceptConnection)
+        self.say(said.Request(host=url.netloc, target=url.path, extensions=[PerMessageDeflate()]))
+        accepted = self.hear()
+        assert isinstance(accepted, said.AcceptConnection)
+        self.compressed = bool(accepted.extensions)
 
     def say(self, event):
         self.stream.sendall(self.peer.send(event))
@@ -72,8 +80,9 @@ class Wsproto:
         return parts[0].data[:0].join(part.data for part in parts)
 
 
-async def by_wsproto():
+async def by_wsproto(compressed=False):
     client = Wsproto()
+    assert client.compressed == compressed
     for message in TEXTS + BYTES:
         client.say(said.Message(data=message) if isinstance(message, str) else said.BytesMessage(data=message))
         assert client.message() == message, len(message)
@@ -86,6 +95,10 @@ async def by_wsproto():
     client.say(said.CloseConnection(code=4321, reason="over"))
     end = client.hear()
     assert isinstance(end, said.CloseConnection) and end.code == 4321, end
+
+
+async def deflate_by_wsproto():
+    await by_wsproto(compressed=True)
 
 
 asyncio.run(globals()[sys.argv[1]]())

@@ -38,7 +38,7 @@ const SUITES: &[Suite] = &[
     },
     Suite {
         name: "websocket",
-        about: "the 301 uncompressed cases of the Autobahn suite against a gateway that echoes; verdicts are kept in tests/conformance/websocket.txt",
+        about: "the 517 cases of the Autobahn suite against a gateway that echoes, some two minutes; verdicts are kept in tests/conformance/websocket.txt",
         run: websocket,
     },
 ];

@@ -1,10 +1,14 @@
-//! Raw echo on listeners that were set to it, for conformance tests of the WebSocket layer: whole messages go back as they came.
+//! Raw echo on listeners that were set to it, for conformance tests of the WebSocket layer: whole messages go back as they came,
+//! compressed to those with whom that was agreed.
 //!
 //! Owns how much may wait for one that does not read: then no more is read from it. The client protocol is never spoken here.
+
+use std::rc::Rc;
 
 use super::Shard;
 use crate::{
     connection::Flags,
+    framing::Framing,
     limits::{ECHO_BACKLOG_BYTES_MAX, ECHO_IDLE_MS},
     time::{Now, Tick},
     ws::{self, Opcode},
@@ -30,10 +34,20 @@ impl Echo {
 impl Shard {
     /// Queues a frame for one that has sent the like.
     pub(super) fn echo(&mut self, index: usize, opcode: Opcode, payload: &[u8]) {
-        let connection = &mut self.connections[index];
+        let Self { connections, pool, deflater, .. } = self;
+        let connection = &mut connections[index];
         debug_assert!(connection.flags.has(Flags::ECHO));
-        let hot = connection.hot(&mut self.pool);
-        hot.outbox.push_with(|out| ws::frame(opcode, payload, out));
+        let deflated = connection.framing == Framing::Deflate && !opcode.is_control();
+        let hot = connection.hot(pool);
+        hot.outbox.push_with(|out| {
+            if deflated {
+                let mut frame = Vec::new();
+                ws::frame(opcode, payload, &mut frame);
+                out.extend_from_slice(&deflater.frame(&Rc::from(frame)));
+            } else {
+                ws::frame(opcode, payload, out);
+            }
+        });
         if hot.backlog() > ECHO_BACKLOG_BYTES_MAX {
             connection.flags.set(Flags::PAUSED);
         }

@@ -18,7 +18,7 @@ use miniz_oxide::{
 
 use super::{
     Opcode, Violation, header,
-    limits::{COMPRESSED_BYTES_MIN, INFLATED_BYTES_FIRST},
+    limits::{COMPRESSED_BYTES_MIN, DEFLATED_BYTES_KEPT, INFLATED_BYTES_FIRST},
     payload,
 };
 
@@ -70,6 +70,9 @@ impl Deflater {
         out.extend_from_slice(body);
         debug_assert!(out.len() < frame.len());
         out[0] = frame[0] | COMPRESSED;
+        if self.scratch.capacity() > DEFLATED_BYTES_KEPT {
+            self.scratch = Vec::new();
+        }
         Rc::from(out)
     }
 

@@ -15,6 +15,8 @@ pub const MESSAGE_BYTES_MAX: usize = 65_536;
 pub const EMPTY_FRAGMENTS_MAX: u16 = 128;
 /// Messages shorter than this are not compressed unless configured otherwise: without others before them they gain next to nothing.
 pub const COMPRESSED_BYTES_MIN: usize = 128;
+/// Room that a compressor keeps for its next message; what a longer one needed is freed.
+pub const DEFLATED_BYTES_KEPT: usize = 128 * 1024;
 /// Reserved at first for what a compressed message is to become; doubled as it grows.
 pub const INFLATED_BYTES_FIRST: usize = 256;
 

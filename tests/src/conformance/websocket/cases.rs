@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::play::frame;
-use super::{Case, End, Event, Step};
+use super::{Case, End, Event, Step, compressed};
 
 const FIN: u8 = 0x80;
 const CONTINUE: u8 = 0;
@@ -31,6 +31,7 @@ pub fn all() -> Vec<Case> {
     let stars = vec![b'*'; 65_536];
     all.push(echoed("10.1.1", split(TEXT, &stars, 1300).concat(), None, [Event::Text(stars)]));
     debug_assert_eq!(all.len(), 301);
+    all.extend(compressed::cases());
     all
 }
 
@@ -44,6 +45,7 @@ fn echoed(
     let strict = events.into();
     Case {
         name: name.into(),
+        offer: None,
         steps: vec![Step::Send { bytes, chop }],
         strict,
         lenient: None,

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
+use super::coder::Coder;
 use super::{Case, End, Event, Step, Verdict};
 use crate::client::Stream;
 use crate::wait;
@@ -20,8 +21,10 @@ const NORMAL: [u8; 2] = [3, 232];
 struct Player {
     stream: Stream,
     input: Vec<u8>,
-    /// What came of a message so far.
-    fragments: Option<(bool, Vec<u8>)>,
+    /// Both have agreed to compression.
+    coder: Option<Coder>,
+    /// What came of a message so far: its first byte, and its payload.
+    fragments: Option<(u8, Vec<u8>)>,
     events: Vec<Event>,
     /// The server's close frame: its code, if any.
     closed: Option<Option<u16>>,
@@ -40,13 +43,22 @@ enum Heard {
 
 pub(super) fn play(stream: Stream, case: &Case) -> Result<Verdict> {
     let (input, events) = Default::default();
-    let mut player =
-        Player { stream, input, fragments: None, events, closed: None, sent: None, ended: false };
-    player.upgrade()?;
+    let mut player = Player {
+        stream,
+        input,
+        coder: None,
+        fragments: None,
+        events,
+        closed: None,
+        sent: None,
+        ended: false,
+    };
+    player.upgrade(case.offer.as_deref())?;
+    let declined = case.offer.is_some() && player.coder.is_none();
     if matches!(case.end, End::Sent { .. }) {
         player.sent = Some(true);
     }
-    for step in &case.steps {
+    for step in case.steps.iter().filter(|_| !declined) {
         player.step(step)?;
     }
     let until = wait::now() + WITHIN;
@@ -67,7 +79,8 @@ pub(super) fn play(stream: Stream, case: &Case) -> Result<Verdict> {
     while !player.ended && wait::now() < until {
         player.hear(DROP_WITHIN)?;
     }
-    Ok(player.verdict(case))
+    let verdict = player.verdict(case);
+    Ok(if declined { Verdict { behaviour: "UNIMPLEMENTED", ..verdict } } else { verdict })
 }
 
 /// A client's frame. `first` is its first byte: FIN, reserved bits, opcode.
@@ -91,11 +104,15 @@ pub(super) fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
 }
 
 impl Player {
-    fn upgrade(&mut self) -> Result<()> {
+    fn upgrade(&mut self, offer: Option<&str>) -> Result<()> {
         self.stream.write_all(
             b"GET /connection/websocket HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-              Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+              Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n",
         )?;
+        if let Some(offer) = offer {
+            write!(self.stream, "Sec-WebSocket-Extensions: {offer}\r\n")?;
+        }
+        self.stream.write_all(b"\r\n")?;
         self.stream.flush()?;
         loop {
             let end = self.input.windows(4).position(|part| part == b"\r\n\r\n");
@@ -104,6 +121,7 @@ impl Player {
                 ensure!(head.starts_with("HTTP/1.1 101 "), "no upgrade: {head}");
                 ensure!(head.contains("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="), "wrong accept: {head}");
                 self.input.drain(..end + 4);
+                self.coder = Coder::agreed(offer, &head)?;
                 return Ok(());
             }
             ensure!(self.read(WITHIN)? == Heard::Something && !self.ended, "no answer to the upgrade");
@@ -132,6 +150,20 @@ impl Player {
                     }
                     let found = self.events.pop();
                     ensure!(found.as_ref() == Some(echo), "wanted {echo:?}, got {found:?}");
+                }
+            }
+            Step::Exchange(messages) => {
+                for number in 0..messages.count {
+                    let (text, message) = messages.message(number);
+                    let coder = self.coder.as_mut().context("nothing was agreed")?;
+                    let frames = coder.frames(text, &message, messages.fragment);
+                    self.write(&frames);
+                    while self.events.is_empty() && !self.over() {
+                        ensure!(self.hear(WITHIN)? == Heard::Something, "no echo");
+                    }
+                    let echo = if text { Event::Text(message) } else { Event::Binary(message) };
+                    let found = self.events.pop();
+                    ensure!(found.as_ref() == Some(&echo), "wanted {echo:?}, got {found:?}");
                 }
             }
             Step::Hear if !self.over() => {
@@ -189,7 +221,9 @@ impl Player {
     fn take(&mut self) -> Result<bool> {
         let Some(&[first, second]) = self.input.first_chunk() else { return Ok(false) };
         ensure!(second & 0x80 == 0, "the server masks");
-        ensure!(first & 0x70 == 0, "the server sets reserved bits");
+        // RFC 7692 §6: the first frame of a message, and no control frame, says that it is compressed.
+        let compressed = self.coder.is_some() && matches!(first & 0x0f, 1 | 2) && first & 0x70 == 0x40;
+        ensure!(first & 0x70 == 0 || compressed, "the server sets reserved bits");
         let bytes = match second {
             126 => 2,
             127 => 8,
@@ -220,16 +254,20 @@ impl Player {
             0x9 => self.write(&frame(0x8a, &payload)),
             0xa => self.events.push(Event::Pong(payload)),
             opcode @ 0..=2 => {
-                let (text, mut message) = match opcode {
+                let (begun, mut message) = match opcode {
                     0 => self.fragments.take().context("a continuation of nothing")?,
-                    opcode => (opcode == 1, Vec::new()),
+                    _ => (first, Vec::new()),
                 };
                 message.extend_from_slice(&payload);
-                if last {
-                    self.events.push(if text { Event::Text(message) } else { Event::Binary(message) });
-                } else {
-                    self.fragments = Some((text, message));
+                if !last {
+                    self.fragments = Some((begun, message));
+                    return Ok(());
                 }
+                if let (Some(coder), true) = (&self.coder, begun & 0x40 != 0) {
+                    message = coder.inflate(&message)?;
+                }
+                let text = begun & 0x0f == 1;
+                self.events.push(if text { Event::Text(message) } else { Event::Binary(message) });
             }
             opcode => anyhow::bail!("the server sends opcode {opcode}"),
         }

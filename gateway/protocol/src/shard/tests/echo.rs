@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::limits::{ECHO_BACKLOG_BYTES_MAX, ECHO_IDLE_MS};
+use crate::ws::Compression;
 
 const MESSAGE_BYTES_MAX: usize = 1024 * 1024;
 
@@ -47,6 +48,30 @@ fn messages_come_back_in_one_frame_of_their_kind() {
     assert_eq!(world.sent(index), expected.concat());
     assert!(world.asked().is_empty());
     assert!(world.shard.connections[index].hot.is_none(), "an idle one holds nothing");
+}
+
+#[test]
+fn messages_come_back_compressed_to_those_who_agreed_to_it() {
+    let mut world = World::with(Rules { compression: Some(Compression::default()), ..Rules::default() });
+    world.shard.options.echo = Echo { listeners: vec![true], message_bytes_max: MESSAGE_BYTES_MAX };
+    let index = world.socket();
+    let offer = "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n";
+    world.write(index, &upgrade("/connection/websocket", offer));
+    assert!(world.sent(index).starts_with(b"HTTP/1.1 101 "));
+    let limits = Limits { message_bytes_max: MESSAGE_BYTES_MAX, deflate: true };
+    for length in [0, 100, 1_000, MESSAGE_BYTES_MAX] {
+        let message = vec![b'x'; length];
+        world.give(index, &masked(0x82, &message));
+        let mut back = world.sent(index);
+        assert_eq!(back[0], if length > 100 { 0xc2 } else { 0x82 }, "{length}");
+        assert!(back.len() < 6_000);
+        match Reader::new().next(Role::Client, &mut back, &limits).unwrap() {
+            (_, Item::Binary(bytes)) => assert_eq!(bytes, message),
+            other => panic!("{other:?}"),
+        }
+    }
+    world.give(index, &masked(0x89, &[7; 125]));
+    assert_eq!(world.sent(index), frame(Opcode::Pong, &[7; 125]), "control frames are never compressed");
 }
 
 #[test]
