@@ -11,7 +11,7 @@ use slab::Slab;
 use crate::follow::Follow;
 use crate::limits::Limits;
 use crate::order::Order;
-use crate::stream::{Epochs, Kept};
+use crate::stream::{Epoch, Epochs, Kept};
 use crate::{LinkId, Members, Stream};
 
 /// One channel.
@@ -120,6 +120,16 @@ impl Channels {
         let Some(channel) = slots.get_mut(index as usize) else { return };
         let stream = channel.stream.get_or_insert_with(|| Box::new(Stream::new(epochs.draw(), now, kept)));
         stream.touch(now, kept);
+    }
+
+    /// An epoch that no stream has.
+    pub(crate) fn draw_epoch(&mut self) -> Epoch {
+        self.epochs.draw()
+    }
+
+    /// The names of the channels that have a stream.
+    pub(crate) fn streams(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.slots.iter().filter(|(_, channel)| channel.stream.is_some()).map(|(_, channel)| &channel.name)
     }
 
     /// Changes a channel and keeps totals and orders true. A channel that holds nothing any more is removed.

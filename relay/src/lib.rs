@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod bus;
+pub mod mesh;
 pub mod partition;
 pub mod payload;
 
@@ -25,7 +26,7 @@ mod stream;
 mod users;
 
 pub use backoff::Backoff;
-pub use broker::{Broker, Event};
+pub use broker::{Broker, Event, Moved};
 pub use counters::{Counters, Levels};
 pub use follow::Following;
 pub use gap::{Gap, Gaps, Marked};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use wire::limits::{FRAME_BYTES_MAX, LINK_TO_SHARD_BYTES_MAX, RECOVERY_BYTES_MAX};
+use wire::limits::{FRAME_BYTES_MAX, LINK_TO_RELAY_BYTES_MAX, LINK_TO_SHARD_BYTES_MAX, RECOVERY_BYTES_MAX};
 
 /// Sessions counted for their users, where that is limited.
 pub(crate) const SESSIONS_MAX: usize = 4 * 1024 * 1024;
@@ -48,6 +48,39 @@ pub(crate) const PAGE_ASKERS_MAX: usize = 65_536;
 pub(crate) const SAID_AGAIN_PER_TICK: usize = 1024;
 /// An empty queue's buffer above this is given back.
 pub(crate) const QUEUE_KEEP_BYTES: usize = 256 * 1024;
+
+/// Edges of one mesh. Links grow as n(n-1)/2.
+pub(crate) const EDGES_MAX: usize = 64;
+/// Channels in one word of a subscription table, and their bytes.
+pub(crate) const TABLE_PART_CHANNELS_MAX: usize = 1024;
+/// See [`TABLE_PART_CHANNELS_MAX`].
+pub(crate) const TABLE_PART_BYTES_MAX: usize = 64 * 1024;
+/// Words of a table on their way at once.
+pub(crate) const TABLE_PARTS_MAX: usize = 4;
+/// A channel that its owner would not have for now is asked for again after this ..
+pub(crate) const REFUSED_PAUSE: Duration = Duration::from_secs(1);
+/// .. and one that it would not have at all after this.
+pub(crate) const REFUSED_LONG_PAUSE: Duration = Duration::from_secs(15);
+/// Bytes that the answers to one edge's open questions may come to; further questions wait. With publications it fits an owner's queue.
+pub(crate) const ANSWERS_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Bytes of questions that wait for one owner; past it they fail.
+pub(crate) const QUESTIONS_BYTES_MAX: usize = LINK_TO_RELAY_BYTES_MAX;
+/// Bytes of what an edge itself has to say on one link; past it the link is closed.
+pub(crate) const MESH_OUTBOX_BYTES_MAX: usize = 2 * LINK_TO_RELAY_BYTES_MAX;
+/// What can be said again later (tables, members, streams) is only said while less than this waits.
+pub(crate) const MESH_PUMP_BYTES: usize = 256 * 1024;
+/// Bytes of a moving stream in one word.
+pub(crate) const STREAM_PART_BYTES_MAX: usize = PUBLICATION_BYTES_MAX;
+/// What an answer without publications or members is counted as.
+pub(crate) const ANSWER_BYTES: usize = 64;
+/// A link on which nothing was said for so long says that it lives ..
+pub(crate) const ALIVE_EVERY: Duration = Duration::from_secs(1);
+/// .. and one on which nothing was heard for so long is given up.
+pub(crate) const SILENCE_MAX: Duration = Duration::from_secs(4);
+/// A new owner waits this long for the streams of an edge that it has no link to.
+pub(crate) const SETTLE_WITHIN: Duration = Duration::from_secs(5);
+/// An edge that is no longer in the list keeps its links for so long, to hand over what it has.
+pub(crate) const FORMER_WITHIN: Duration = Duration::from_secs(30);
 
 /// The bounds that an operator chooses.
 #[derive(Clone, PartialEq, Eq, Debug)]

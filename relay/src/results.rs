@@ -73,6 +73,31 @@ impl Results {
         self.check();
     }
 
+    /// Remembers a result of elsewhere for as long as it was to be remembered there.
+    pub(crate) fn restore(
+        &mut self,
+        now: Duration,
+        channel: &str,
+        key: &str,
+        placed: Placed,
+        left: Duration,
+    ) {
+        if left > Duration::ZERO && self.find(now, channel, key).is_none() {
+            // Results go in the order they came: one that came from elsewhere may stay a little longer than it would have there.
+            self.insert(now.saturating_sub(RESULT_TTL.saturating_sub(left)), channel, key, placed);
+        }
+    }
+
+    /// What is remembered of a channel: keys, positions and for how long, oldest first.
+    pub(crate) fn all(&self, now: Duration, channel: &str) -> impl Iterator<Item = (&str, Placed, Duration)> {
+        let keys = self.channels.get(channel);
+        keys.into_iter().flat_map(move |keys| {
+            keys.order.iter().filter_map(move |entry| {
+                Some((&*entry.key, *keys.placed.get(&entry.key)?, entry.until.saturating_sub(now)))
+            })
+        })
+    }
+
     /// Lets go of what is over, some at a time.
     pub(crate) fn expire(&mut self, now: Duration) {
         for _ in 0..RESULTS_EXPIRED_PER_TICK {

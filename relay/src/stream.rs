@@ -121,6 +121,26 @@ impl Stream {
         self.entries.get(place).map(|frame| &**frame)
     }
 
+    /// A stream as it was elsewhere: `frames` are those up to `top`, kept for `ttl` more, the position for `meta_ttl`.
+    pub(crate) fn restored(
+        epoch: Epoch,
+        top: u64,
+        now: Duration,
+        (ttl, meta_ttl): (Duration, Duration),
+        frames: Vec<Box<[u8]>>,
+    ) -> Self {
+        let entries = VecDeque::from(frames);
+        let bytes = entries.iter().map(|frame| frame.len() + PUBLICATION_OVERHEAD_BYTES).sum();
+        debug_assert!(entries.len() as u64 <= top, "offsets begin at 1");
+        let publications_until = now.saturating_add(ttl);
+        Self { epoch, top, entries, bytes, publications_until, meta_until: now.saturating_add(meta_ttl) }
+    }
+
+    /// How long from `now` publications are kept, and the position.
+    pub(crate) fn left(&self, now: Duration) -> (Duration, Duration) {
+        (self.publications_until.saturating_sub(now), self.meta_until.saturating_sub(now))
+    }
+
     /// Appends the publication at offset `top() + 1`, and lets go of what is over `kept`.
     pub fn append(&mut self, now: Duration, frame: &[u8], kept: Kept) {
         debug_assert!(kept.size > 0, "a stream that keeps nothing has no stream");

@@ -8,12 +8,15 @@ mod deliver;
 mod emulate;
 mod enter;
 mod follow;
+mod home;
 mod mirror;
 mod sweep;
 mod users;
 
 #[cfg(test)]
 mod tests;
+
+pub use home::Moved;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;

@@ -65,9 +65,14 @@ const PUBLICATION: u32 = 9;
 
 /// The body in a publication's frame.
 pub fn body_of(frame: &[u8]) -> Option<&[u8]> {
-    let (body, _) = frame::split(frame).ok()??;
-    let ((number, _, _), rest) = postcard::take_from_bytes::<(u32, &str, u64)>(body).ok()?;
-    (number == PUBLICATION).then_some(rest)
+    let (message, _) = frame::split(frame).ok()??;
+    parts(message).map(|(_, _, body)| body)
+}
+
+/// Channel, offset and body of a message for shards, if it is a publication.
+pub fn parts(message: &[u8]) -> Option<(&str, u64, &[u8])> {
+    let ((number, channel, offset), body) = postcard::take_from_bytes::<(u32, &str, u64)>(message).ok()?;
+    (number == PUBLICATION).then_some((channel, offset, body))
 }
 
 #[cfg(test)]

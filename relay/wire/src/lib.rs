@@ -13,6 +13,7 @@ pub mod config;
 pub mod frame;
 pub mod limits;
 pub mod link;
+pub mod mesh;
 pub mod pattern;
 pub mod settings;
 pub mod sign;

@@ -1,0 +1,118 @@
+//! A mesh of several edges in one world: connections that are cut, late and slow, edges that restart, come and leave, lists that change.
+//!
+//! Method: one seed makes everything. Followers like a broker's watch offsets and read again; a checker knows what was acknowledged. Planted
+//! bugs show that it would find some.
+
+mod faults;
+mod follower;
+mod sum;
+mod world;
+
+use std::time::Duration;
+
+use faults::Bug;
+use world::{Plan, World};
+
+/// Everything of a world that a seed makes, with faults; then without, until nothing moves.
+fn run(seed: u64, plan: Plan) -> Result<World, String> {
+    let mut world = World::new(seed, plan);
+    world.run()?;
+    Ok(world)
+}
+
+/// As many as are quick, or `MESH_SEEDS` of them.
+fn seeds(quick: u64) -> std::ops::Range<u64> {
+    0..std::env::var("MESH_SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(quick)
+}
+
+#[test]
+fn nothing_acknowledged_is_lost_while_links_are_cut_and_healed() {
+    for seed in seeds(12) {
+        let world = run(seed, Plan::cuts(2 + seed as usize % 7)).unwrap_or_else(|wrong| panic!("{wrong}"));
+        assert_eq!(world.told(), 0, "seed {seed}: no owner was lost, so nobody has to begin anew");
+        assert!(world.delivered() > 100, "seed {seed}: something happened");
+    }
+}
+
+#[test]
+fn whoever_followed_an_owner_that_restarted_is_told_or_has_everything() {
+    let told: usize = seeds(12)
+        .map(|seed| {
+            let plan = Plan { restarts: true, ..Plan::cuts(2 + seed as usize % 7) };
+            run(seed, plan).unwrap_or_else(|wrong| panic!("{wrong}")).told()
+        })
+        .sum();
+    assert!(told > 0, "somebody was told");
+}
+
+#[test]
+fn streams_move_with_the_list_and_nobody_has_to_begin_anew() {
+    let mut moved = 0;
+    for seed in seeds(12) {
+        let plan = Plan { lists: true, ..Plan::quiet(3 + seed as usize % 6) };
+        let world = run(seed, plan).unwrap_or_else(|wrong| panic!("{wrong}"));
+        assert_eq!(world.told(), 0, "seed {seed}: every stream was handed over");
+        moved += world.moved();
+    }
+    assert!(moved > 60, "streams have moved: {moved}");
+}
+
+#[test]
+fn edges_restart_leave_and_come_while_links_are_cut_and_lists_change() {
+    for seed in seeds(16) {
+        let plan = Plan { restarts: true, lists: true, ..Plan::cuts(2 + seed as usize % 7) };
+        run(seed, plan).unwrap_or_else(|wrong| panic!("{wrong}"));
+    }
+}
+
+#[test]
+fn many_edges_converge() {
+    for edges in [16, 32] {
+        run(7, Plan { seconds: 6, ..Plan::cuts(edges) }).unwrap_or_else(|wrong| panic!("{wrong}"));
+    }
+}
+
+#[test]
+fn a_lost_word_of_a_table_is_found_by_its_version_and_a_snapshot_sent() {
+    let again: u64 = (0..16)
+        .map(|seed| {
+            let plan = Plan { bug: Some(Bug::TableLost), ..Plan::cuts(4) };
+            run(seed, plan).unwrap_or_else(|wrong| panic!("{wrong}")).again()
+        })
+        .sum();
+    assert!(again > 0, "some snapshot was asked for");
+}
+
+#[test]
+fn planted_bugs_are_found() {
+    for bug in
+        [Bug::PublicationLost, Bug::PublicationTwice, Bug::OrderChanged, Bug::OwnerInHaste, Bug::MembersLost]
+    {
+        let lists = bug == Bug::OwnerInHaste;
+        let found = (0..24).any(|seed| {
+            let plan = Plan { bug: Some(bug), lists, ..Plan::quiet(4) };
+            run(seed, plan).map_or(true, |world| lists && world.told() > 0)
+        });
+        assert!(found, "{bug:?} is not found");
+    }
+}
+
+#[test]
+fn the_same_seed_makes_the_same_world() {
+    let trace = |seed| {
+        let plan = Plan { restarts: true, lists: true, ..Plan::cuts(5) };
+        run(seed, plan).unwrap_or_else(|wrong| panic!("{wrong}")).trace()
+    };
+    assert_eq!(trace(3), trace(3));
+    assert_ne!(trace(3), trace(4));
+}
+
+#[test]
+fn a_cut_is_noticed_within_seconds() {
+    let mut world = World::new(1, Plan { seconds: 0, ..Plan::quiet(2) });
+    world.pass(Duration::from_secs(2));
+    assert_eq!(world.links_up(), 2);
+    world.cut(0, 1);
+    world.pass(crate::limits::SILENCE_MAX + Duration::from_millis(300));
+    assert_eq!(world.links_up(), 0);
+}
