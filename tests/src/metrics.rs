@@ -26,6 +26,9 @@ pub const BACKLOG: &str = "headland_gateway_backlog_bytes";
 /// Shards whose link to the relay is up.
 pub const LINKS: &str = "headland_relay_shard_links";
 
+/// Clients in presence, or whose coming and going is told.
+pub const MEMBERS: &str = "headland_relay_presence_members";
+
 /// How long an answer may take.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 

@@ -2,6 +2,8 @@
 //!
 //! Most connections have one subscription with nothing particular, which costs no allocation.
 
+use wire::token::Overrides;
+
 use crate::hub::Place;
 
 /// A connection's subscriptions.
@@ -34,10 +36,8 @@ pub struct Terms {
     pub maker: Maker,
     /// Who gives it more time.
     pub refresh: Refresh,
-    /// Others see it in presence.
-    pub presence: bool,
-    /// Others are told that it joined and left.
-    pub announced: bool,
+    /// What its token says otherwise than the namespace.
+    pub overrides: Overrides,
     /// JSON shown with what the subscriber does in the channel; empty when there is none.
     pub info: Box<[u8]>,
     /// JSON for the subscriber, until it has been told.

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 use tests::client::Client;
+use tests::metrics;
 use tests::world::World;
 
 fn error(reply: &Value) -> u64 {
@@ -177,4 +178,18 @@ fn payloads_arrive_byte_for_byte() {
     client.text(&format!(r#"{{"id":50,"publish":{{"channel":"news","data":{data}}}}}"#)).unwrap();
     let frame = client.text_with("\"pub\"").unwrap();
     assert!(frame.contains(data), "{frame}");
+}
+
+#[test]
+fn presence_follows_the_settings_while_sessions_last() {
+    let world = World::start().unwrap();
+    let mut client = Client::of(&world, "ann").unwrap();
+    client.subscribe("news").unwrap();
+    let present = |count: f64| world.metric(metrics::MEMBERS, &[], |members| members == count).unwrap();
+    present(0.0);
+    for (presence, count) in [(true, 1.0), (false, 0.0)] {
+        world.reload_relay(&format!("[channel.without_namespace]\npresence = {presence}\n")).unwrap();
+        present(count);
+    }
+    client.publish("news", &json!(1)).unwrap();
 }

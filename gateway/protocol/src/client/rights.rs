@@ -46,14 +46,19 @@ pub struct Granted {
     pub latest: bool,
     /// It is told who joins and leaves.
     pub join_leave: bool,
-    /// Others see it in the channel's presence.
-    pub presence: bool,
-    /// Others are told that it joined and left.
-    pub announced: bool,
     /// Publications come as differences.
     pub delta: bool,
     /// Pushes have the channel's number.
     pub numbered: bool,
+}
+
+/// What others learn of a subscription.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Appearance {
+    /// They see it in the channel's presence.
+    pub seen: bool,
+    /// They are told that it joined and left.
+    pub announced: bool,
 }
 
 impl Granted {
@@ -123,8 +128,6 @@ pub fn subscribe(
         recovers: namespace.auto_cache_recover,
         latest: namespace.force_recovery_mode == RecoveryMode::Cache,
         join_leave: events && (force_push || asked.join_leave && presence),
-        presence: overrides.presence.unwrap_or(namespace.presence),
-        announced: overrides.join_leave.unwrap_or(namespace.join_leave),
     })
 }
 
@@ -136,6 +139,17 @@ pub fn asks_backend(settings: &Settings, asked: &Subscribe<'_>) -> bool {
     };
     let limited = namespace.allow_user_limited_channels && marks.is_user_limited(channel);
     asked.kind == 0 && !limited && !marks.is_private(channel)
+}
+
+/// How subscriptions to a channel appear by the settings now, whenever they were made: as their tokens say, else as the namespace does.
+pub fn appearance(settings: &Settings, channel: &str, overrides: &Overrides) -> Appearance {
+    let namespace = settings.namespace(channel);
+    Appearance {
+        seen: overrides.presence.unwrap_or_else(|| namespace.is_some_and(|options| options.presence)),
+        announced: overrides
+            .join_leave
+            .unwrap_or_else(|| namespace.is_some_and(|options| options.join_leave)),
+    }
 }
 
 /// A publication.

@@ -96,6 +96,7 @@ impl Shard {
         self.link.up = false;
         self.link.out.clear();
         self.link.restore = None;
+        self.link.reappear = None;
         while let Some((request, asker)) = self.pending.lost() {
             self.failed(now, request, asker, code::INTERNAL);
         }

@@ -10,7 +10,11 @@ use wire::{
 
 use super::Shard;
 use crate::{
-    client::{encoding::Encoding, reply::Push},
+    client::{
+        encoding::Encoding,
+        reply::Push,
+        rights::{self, Appearance},
+    },
     connection::{Identity, Phase},
     hub::{Event, Frames, Place},
     limits::{BROADCAST_DELIVERIES, FANOUT_VISITS_PER_JOB, FANOUT_VISITS_PER_TURN},
@@ -118,17 +122,19 @@ impl Shard {
         self.hub.publish(channel, Event::Insufficient);
     }
 
-    /// Tells the relay, for presence and join, that a session is in a channel.
-    pub(super) fn tell_entered(&mut self, index: usize, channel: u32) {
+    /// Tells the relay, for presence and join, that a session is in a channel. False when others are to know nothing of it.
+    pub(super) fn tell_entered(&mut self, index: usize, channel: u32) -> bool {
         let name = Rc::clone(&self.hub.channel(channel).name);
-        let Terms { presence, announced, info: chan_info, .. } = self.terms_of(index, channel);
-        if presence || announced {
+        let Terms { overrides, info: chan_info, .. } = self.terms_of(index, channel);
+        let Appearance { seen, announced } = rights::appearance(&self.policy.settings, &name, &overrides);
+        if seen || announced {
             self.hub.channel_mut(channel).entered = true;
             let connection = &self.connections[index];
             let (client, identity) = (connection.client, connection.identity.clone());
             let info = info(client, &identity, &chan_info);
-            self.tell(&ToRelay::Enter { channel: &name, presence, announced, info });
+            self.tell(&ToRelay::Enter { channel: &name, presence: seen, announced, info });
         }
+        seen || announced
     }
 
     /// Ends a subscription that a client made; one that the server made ends its session, which begins anew with it.

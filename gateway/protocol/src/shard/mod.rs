@@ -163,7 +163,9 @@ struct Broadcast {
 struct LinkState {
     up: bool,
     out: Vec<u8>,
-    restore: Option<restore::Cursor>,
+    restore: Option<restore::Restoring>,
+    /// Who is present is told anew after settings have changed.
+    reappear: Option<restore::Reappearing>,
     /// When the relay was last told of a token with an unknown key, by kind.
     unknown_key: [Option<Duration>; 2],
 }
@@ -332,11 +334,12 @@ impl Shard {
         !self.jobs.is_empty()
     }
 
-    /// New settings; established connections keep theirs where they have begun.
+    /// New settings; established connections keep theirs where they have begun, but appear to others by the new ones.
     pub fn apply(&mut self, policy: Arc<Policy>) {
         self.door.list(Lists::new(&policy.settings.admission));
         self.meters.set(&policy.settings.admission.commands);
-        self.policy = policy;
+        let before = std::mem::replace(&mut self.policy, policy);
+        self.reappear(before);
     }
 
     /// Connections held.

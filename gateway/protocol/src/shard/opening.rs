@@ -36,8 +36,6 @@ struct Planned {
     maker: Maker,
     wish: Wish,
     epoch: String,
-    presence: bool,
-    announced: bool,
 }
 
 impl Shard {
@@ -153,8 +151,7 @@ impl Shard {
             let granted = rights::subscribe(settings, caller, &asked, Grant::Token(overrides))?;
             let wish = granted.wish(&asked);
             let epoch = was.map(|was| was.epoch.to_string()).unwrap_or_default();
-            let (presence, announced) = (granted.presence, granted.announced);
-            Ok(Planned { wish, epoch, presence, announced, sub, maker })
+            Ok(Planned { wish, epoch, sub, maker })
         });
         planned.collect()
     }
@@ -238,13 +235,12 @@ impl Shard {
     }
 
     fn open_channel(&mut self, now: Now, index: usize, planned: Planned) -> Result<(), ErrorCode> {
-        let Planned { sub, maker, wish, epoch, presence, announced } = planned;
+        let Planned { sub, maker, wish, epoch } = planned;
         let channel = self.hub.reserve(&sub.channel);
         let terms = Terms {
             channel,
             maker,
-            presence,
-            announced,
+            overrides: sub.overrides,
             info: sub.info.into(),
             data: sub.data.into(),
             ..Terms::default()

@@ -1,29 +1,61 @@
-//! After the link was lost: every channel with subscribers is asked for again from where it was, and presence is told again.
+//! What is told anew. After the link was lost: every channel with subscribers is asked for again from where it was, and presence is told
+//! again. After a change of settings: who has appeared by it, and who has disappeared.
 //!
-//! Owns the walk over the hub, some channels per turn. Subscribers notice nothing, or are told that their position is lost.
+//! Owns the walks over the hub, some channels and subscribers per turn. Subscribers notice nothing, or are told that their position is
+//! lost.
 
-use wire::link::{Position, ToRelay};
+use std::sync::Arc;
 
-use super::{Shard, answers::Top};
+use wire::{
+    link::{Position, ToRelay},
+    token::Overrides,
+};
+
+use super::{Policy, Shard, answers::Top};
 use crate::{
+    client::rights::{self, Appearance},
     limits::RESTORES_PER_TURN,
     pending::{Asker, Question},
     time::Now,
 };
 
-/// How far the walk has come.
+/// How far a walk over channels and their subscribers has come.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Cursor {
+struct Cursor {
     channel: u32,
-    /// The next subscriber whose presence is told.
-    position: u32,
+    /// Subscribers of it to be looked at, the last first: whoever takes a leaver's place is looked at again rather than passed over.
+    /// `None`: the channel is still to be looked at.
+    left: Option<usize>,
+}
+
+/// Everything is told again to a relay that may know nothing.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Restoring {
+    cursor: Cursor,
     /// The next connection whose session is counted again, once the channels are done.
     session: u32,
 }
 
+/// Who is present is told anew.
+pub(super) struct Reappearing {
+    cursor: Cursor,
+    /// What it was told by; `None`: who knows, after several changes in a row.
+    before: Option<Arc<Policy>>,
+}
+
+impl Cursor {
+    /// One of the `left` subscribers of a channel has been looked at.
+    const fn goes_on(&mut self, channel: u32, left: usize) {
+        *self = match left {
+            0 | 1 => Self { channel: channel + 1, left: None },
+            more => Self { channel, left: Some(more - 1) },
+        };
+    }
+}
+
 impl Shard {
     pub(super) fn start_restoring(&mut self) {
-        self.link.restore = Some(Cursor::default());
+        self.link.restore = Some(Restoring::default());
     }
 
     /// No channel is known to be coming any more.
@@ -35,44 +67,94 @@ impl Shard {
         }
     }
 
-    /// Goes on restoring, as far as one turn and the link's bounds allow. True when more can be done at once.
+    /// Goes on telling, as far as one turn and the link's bounds allow. True when more can be done at once.
     pub fn restore(&mut self, now: Now) -> bool {
-        let Some(mut cursor) = self.link.restore else { return false };
         for _ in 0..RESTORES_PER_TURN {
             if self.link_is_full() || self.pending.is_full() {
-                self.link.restore = Some(cursor);
                 return false;
             }
-            let Some((id, channel)) = self.hub.channel_from(cursor.channel) else {
-                cursor.channel = u32::MAX;
-                if cursor.session as usize >= self.due.len() {
-                    self.link.restore = None;
-                    return false;
-                }
-                self.count_again(cursor.session as usize);
-                cursor.session += 1;
-                continue;
-            };
-            if id != cursor.channel {
-                cursor = Cursor { channel: id, position: 0, ..cursor };
-            }
-            let presence = channel.entered;
-            let subscribers = channel.subscribers();
-            if cursor.position == 0 {
-                self.restore_channel(now, id);
-            }
-            if presence && (cursor.position as usize) < subscribers {
-                if let Some(index) = self.hub.subscriber(id, cursor.position) {
-                    self.tell_entered(index as usize, id);
-                }
-                cursor.position += 1;
-            }
-            if !presence || cursor.position as usize >= subscribers {
-                cursor = Cursor { channel: id + 1, position: 0, ..cursor };
+            if !self.restore_one(now) && !self.reappear_one() {
+                return false;
             }
         }
-        self.link.restore = Some(cursor);
         true
+    }
+
+    /// One step of restoring. False when it is done.
+    fn restore_one(&mut self, now: Now) -> bool {
+        let Some(mut restoring) = self.link.restore else { return false };
+        let Restoring { cursor, session } = &mut restoring;
+        if let Some((id, left)) = self.step(cursor) {
+            let left = left.unwrap_or_else(|| {
+                self.restore_channel(now, id);
+                if self.may_appear(id) { self.hub.channel(id).subscribers() } else { 0 }
+            });
+            if let Some(index) = self.last_of(id, left) {
+                self.tell_entered(index, id);
+            }
+            cursor.goes_on(id, left);
+        } else if (*session as usize) < self.due.len() {
+            self.count_again(*session as usize);
+            *session += 1;
+        } else {
+            self.link.restore = None;
+            return true;
+        }
+        self.link.restore = Some(restoring);
+        true
+    }
+
+    /// Settings have changed: whoever appears otherwise than by those `before` is told of, unless all are told of anyway.
+    pub(super) fn reappear(&mut self, before: Arc<Policy>) {
+        if self.link.up {
+            let before = if self.link.reappear.is_some() { None } else { Some(before) };
+            self.link.reappear = Some(Reappearing { cursor: Cursor::default(), before });
+        }
+    }
+
+    /// One step of that. False when it is done.
+    fn reappear_one(&mut self) -> bool {
+        let Some(mut walk) = self.link.reappear.take() else { return false };
+        let Some((id, left)) = self.step(&mut walk.cursor) else { return false };
+        let left = left.unwrap_or_else(|| {
+            let channel = self.hub.channel(id);
+            let by =
+                |policy: &Policy| rights::appearance(&policy.settings, &channel.name, &Overrides::default());
+            let changed = walk.before.as_deref().is_none_or(|before| by(before) != by(&self.policy));
+            if changed && self.may_appear(id) { channel.subscribers() } else { 0 }
+        });
+        if let Some(index) = self.last_of(id, left)
+            && !self.tell_entered(index, id)
+        {
+            let name = std::rc::Rc::clone(&self.hub.channel(id).name);
+            let client = self.connections[index].client;
+            self.tell(&ToRelay::Leave { channel: &name, client });
+        }
+        walk.cursor.goes_on(id, left);
+        self.link.reappear = Some(walk);
+        true
+    }
+
+    /// The channel that a walk has come to, and which of its subscribers. `None` when it has seen all.
+    fn step(&self, cursor: &mut Cursor) -> Option<(u32, Option<usize>)> {
+        let (id, channel) = self.hub.channel_from(cursor.channel)?;
+        if id != cursor.channel {
+            *cursor = Cursor { channel: id, left: None };
+        }
+        Some((id, cursor.left.map(|left| left.min(channel.subscribers()))))
+    }
+
+    /// The connection of the last of a channel's first `count` subscribers.
+    fn last_of(&self, channel: u32, count: usize) -> Option<usize> {
+        let position = u32::try_from(count.checked_sub(1)?).ok()?;
+        self.hub.subscriber(channel, position).map(|index| index as usize)
+    }
+
+    /// Whether anybody in a channel appears, or has.
+    fn may_appear(&self, channel: u32) -> bool {
+        let channel = self.hub.channel(channel);
+        let by_default = rights::appearance(&self.policy.settings, &channel.name, &Overrides::default());
+        channel.entered || by_default != Appearance::default()
     }
 
     /// A client asks for a channel that others had before the link was lost: theirs comes first, so that the answer stands in order.

@@ -211,8 +211,7 @@ impl Shard {
                 expire_at: super::tokens::second(expire_at),
                 maker: Maker::Client,
                 refresh: if refreshed { Refresh::Backend } else { Refresh::Client },
-                presence: granted.presence,
-                announced: granted.announced,
+                overrides: sub.overrides,
                 info: sub.info.into(),
                 data: sub.data.into(),
             };

@@ -13,6 +13,7 @@ mod transports;
 use super::*;
 use crate::ws::{Item, Opcode, Role, masked_frame};
 
+mod appearance;
 mod backend;
 mod compression;
 mod echo;

@@ -209,15 +209,8 @@ impl Shard {
 
     /// What is particular about a subscription, or what would be.
     pub(super) fn terms_of(&self, index: usize, channel: u32) -> Terms {
-        self.connections[index].places.terms(channel).cloned().unwrap_or_else(|| {
-            let options = self.policy.settings.namespace(&self.hub.channel(channel).name);
-            Terms {
-                channel,
-                presence: options.is_some_and(|options| options.presence),
-                announced: options.is_some_and(|options| options.join_leave),
-                ..Terms::default()
-            }
-        })
+        let terms = self.connections[index].places.terms(channel).cloned();
+        terms.unwrap_or_else(|| Terms { channel, ..Terms::default() })
     }
 
     /// What the answer to a subscription says beside the position: when it expires, and data of its token, which is told once.

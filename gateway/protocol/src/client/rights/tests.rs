@@ -188,24 +188,17 @@ fn recovery_implies_positioning() {
 fn asking_needs_the_option_or_the_right_to_read_as_a_subscriber() {
     let plain = Namespace { presence: true, join_leave: true, ..with_history() };
     let granted = subscribe(&world(plain.clone()), USER, &asking_for_all()).unwrap();
-    assert_eq!(granted, Granted { presence: true, announced: true, ..Granted::default() });
+    assert_eq!(granted, Granted::default());
     let reading = Namespace {
         allow_history_for_subscriber: true,
         allow_presence_for_subscriber: true,
         allow_subscribe_for_anonymous: true,
         ..plain
     };
-    let everything = Granted {
-        recoverable: true,
-        positioned: true,
-        join_leave: true,
-        presence: true,
-        announced: true,
-        ..Granted::default()
-    };
+    let everything = Granted { recoverable: true, positioned: true, join_leave: true, ..Granted::default() };
     assert_eq!(subscribe(&world(reading.clone()), USER, &asking_for_all()), Ok(everything));
     let granted = subscribe(&world(reading), ANONYMOUS, &asking_for_all()).unwrap();
-    assert_eq!(granted, Granted { presence: true, announced: true, ..Granted::default() });
+    assert_eq!(granted, Granted::default());
 }
 
 #[test]
@@ -225,11 +218,25 @@ fn join_and_leave_are_pushed_only_where_they_are_made() {
     let forced = Namespace { force_push_join_leave: true, ..with_history() };
     assert_eq!(subscribe(&world(forced.clone()), USER, &channel("chat:1")), Ok(Granted::default()));
     let made = Namespace { join_leave: true, ..forced };
-    let granted = Granted { join_leave: true, announced: true, ..Granted::default() };
+    let granted = Granted { join_leave: true, ..Granted::default() };
     assert_eq!(subscribe(&world(made), USER, &channel("chat:1")), Ok(granted));
     let present = Namespace { presence: true, ..with_history() };
-    let granted = Granted { presence: true, ..Granted::default() };
-    assert_eq!(subscribe(&world(present), USER, &channel("chat:1")), Ok(granted));
+    assert_eq!(subscribe(&world(present), USER, &channel("chat:1")), Ok(Granted::default()));
+}
+
+#[test]
+fn a_subscription_appears_as_its_token_says_or_else_as_the_namespace_does() {
+    let seen = Appearance { seen: true, announced: false };
+    let announced = Appearance { seen: false, announced: true };
+    let settings = world(Namespace { presence: true, ..Namespace::default() });
+    assert_eq!(appearance(&settings, "chat:1", &Overrides::default()), seen);
+    let overrides = Overrides { presence: Some(false), join_leave: Some(true), ..Overrides::default() };
+    assert_eq!(appearance(&settings, "chat:1", &overrides), announced);
+    let settings = world(Namespace { join_leave: true, ..Namespace::default() });
+    assert_eq!(appearance(&settings, "chat:1", &Overrides::default()), announced);
+    // A namespace that has gone.
+    assert_eq!(appearance(&settings, "other:1", &Overrides::default()), Appearance::default());
+    assert_eq!(appearance(&settings, "other:1", &overrides), announced);
 }
 
 #[test]
@@ -276,17 +283,10 @@ fn a_token_opens_what_no_option_does_and_says_what_is_different() {
         ..Overrides::default()
     };
     let granted = super::subscribe(&settings, ANONYMOUS, &channel("$chat:1"), Grant::Token(&overrides));
-    let expected = Granted {
-        recoverable: true,
-        positioned: true,
-        join_leave: true,
-        presence: false,
-        announced: true,
-        ..Granted::default()
-    };
+    let expected = Granted { recoverable: true, positioned: true, join_leave: true, ..Granted::default() };
     assert_eq!(granted, Ok(expected));
     let plain = super::subscribe(&settings, USER, &channel("chat:1"), Grant::Token(&Overrides::default()));
-    assert_eq!(plain, Ok(Granted { presence: true, ..Granted::default() }));
+    assert_eq!(plain, Ok(Granted::default()));
     let unknown = super::subscribe(&settings, USER, &channel("other:1"), Grant::Token(&overrides));
     assert_eq!(unknown, Err(code::UNKNOWN_CHANNEL));
 }

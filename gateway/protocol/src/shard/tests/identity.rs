@@ -38,7 +38,7 @@ impl World {
     }
 
     /// A session with one of the server's channels, "chat:1" at offset 5.
-    fn server_side(&mut self, claims: Claims) -> usize {
+    pub(super) fn server_side(&mut self, claims: Claims) -> usize {
         let (index, asked) = self.connect("", claims);
         self.stands_at(&asked[0], 5);
         self.heard(index);
