@@ -76,6 +76,8 @@ pub enum Event<'a> {
     },
     /// The connection's expiry changed.
     Refresh(Refreshed<'a>),
+    /// The server ends the connection, with a close code. Where there are close frames, only to those that only listen.
+    Disconnect(Ended<'a>),
     /// A kind that is not known here.
     Other,
 }
@@ -140,7 +142,7 @@ pub struct Info<'a> {
     pub chan_info: &'a [u8],
 }
 
-/// Why a subscription ended.
+/// Why a subscription or a connection ended.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Ended<'a> {
     /// From 2500 the client should subscribe again.
@@ -179,6 +181,10 @@ pub struct Session<'a> {
     pub ping_s: u32,
     /// Whether pings must be answered.
     pub pong: bool,
+    /// What further commands name the session by, where they come by requests of their own.
+    pub session: Cow<'a, str>,
+    /// The same of where it is.
+    pub node: Cow<'a, str>,
 }
 
 /// A subscription began.

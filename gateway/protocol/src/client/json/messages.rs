@@ -164,6 +164,7 @@ impl<'de> Object<'de> for Pushed<'de> {
             "subscribe" => kind(map, slot, Event::Subscribe)?,
             "message" => kind(map, slot, |Data { data }| Event::Message { data })?,
             "refresh" => kind(map, slot, Event::Refresh)?,
+            "disconnect" => kind(map, slot, Event::Disconnect)?,
             _ => return Ok(false),
         }
         Ok(true)
@@ -186,7 +187,7 @@ object!(Present { "presence" => members as Entries });
 object!(Failure { "code" => code, "message" => message, "temporary" => temporary });
 object!(Session {
     "client" => client, "version" => version, "expires" => expires, "ttl" => ttl_s, "data" => data,
-    "subs" => subs as Entries, "ping" => ping_s, "pong" => pong,
+    "subs" => subs as Entries, "ping" => ping_s, "pong" => pong, "session" => session, "node" => node,
 });
 object!(Subscription {
     "expires" => expires, "ttl" => ttl_s, "recoverable" => recoverable, "epoch" => epoch,

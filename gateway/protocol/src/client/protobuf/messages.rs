@@ -80,6 +80,7 @@ impl<'a> Fields<'a> for Pushed<'a> {
             7 => kind(value, slot, |Unsubscribed(ended)| Event::Unsubscribe(ended))?,
             8 => kind(value, slot, |Data { data }| Event::Message { data })?,
             9 => kind(value, slot, |PushedSubscription(subscription)| Event::Subscribe(subscription))?,
+            11 => kind(value, slot, |Disconnected(ended)| Event::Disconnect(ended))?,
             12 => kind(value, slot, |SubRefreshed(refreshed)| Event::Refresh(refreshed))?,
             _ => {}
         }
@@ -89,6 +90,9 @@ impl<'a> Fields<'a> for Pushed<'a> {
 
 #[derive(Default)]
 struct Unsubscribed<'a>(Ended<'a>);
+
+#[derive(Default)]
+struct Disconnected<'a>(Ended<'a>);
 
 #[derive(Default)]
 struct PushedSubscription<'a>(Subscription<'a>);
@@ -102,7 +106,7 @@ message!(Present { 1 => members as Entries });
 message!(Failure { 1 => code, 2 => message, 3 => temporary });
 message!(Session {
     1 => client, 2 => version, 3 => expires, 4 => ttl_s, 5 => data, 6 => subs as Entries, 7 => ping_s,
-    8 => pong,
+    8 => pong, 9 => session, 10 => node,
 });
 message!(Subscription {
     1 => expires, 2 => ttl_s, 3 => recoverable, 6 => epoch, 7 => publications, 8 => recovered, 9 => offset,
@@ -129,6 +133,17 @@ impl<'a> Fields<'a> for Unsubscribed<'a> {
         match number {
             2 => self.0.code = value.uint32()?,
             3 => self.0.reason = value.text()?,
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+impl<'a> Fields<'a> for Disconnected<'a> {
+    fn field(&mut self, number: u32, value: Value<'a>) -> Result<(), Malformed> {
+        match number {
+            1 => self.0.code = value.uint32()?,
+            2 => self.0.reason = value.text()?,
             _ => {}
         }
         Ok(())

@@ -222,7 +222,7 @@ fn connect() {
         &format!(
             r#"{{"id":1,"connect":{{"client":"{CLIENT_TEXT}","version":"6.x.x","ping":25,"pong":true,"session":"s1","node":"n1"}}}}"#
         ),
-        Answer::Connect(session),
+        Answer::Connect(Session { session: s("s1"), node: s("n1"), ..session }),
     );
 }
 
@@ -428,7 +428,13 @@ fn other_pushes() {
         r#"{"push":{"refresh":{"expires":true,"ttl":300}}}"#,
         Event::Refresh(Refreshed { expires: true, ttl_s: 300, ..Refreshed::default() }),
     );
-    let line = r#"{"push":{"disconnect":{"code":3001,"reason":"shutdown"}}}"#;
+    push_is(
+        "",
+        Push::Disconnect { code: 3001, reason: "shutdown" },
+        r#"{"push":{"disconnect":{"code":3001,"reason":"shutdown"}}}"#,
+        Event::Disconnect(Ended { code: 3001, reason: s("shutdown") }),
+    );
+    let line = r#"{"push":{"news":{}}}"#;
     assert_eq!(received(line), Received::Push { channel: s(""), number: 0, event: Event::Other });
 }
 

@@ -211,6 +211,8 @@ pub(super) struct Push {
     pub(super) message: Option<Data>,
     #[prost(message, optional, tag = "9")]
     pub(super) subscribe: Option<Subscribe>,
+    #[prost(message, optional, tag = "11")]
+    pub(super) disconnect: Option<Error>,
     #[prost(message, optional, tag = "12")]
     pub(super) refresh: Option<Expiry>,
 }
@@ -287,6 +289,10 @@ pub(super) struct ConnectResult {
     pub(super) ping: u32,
     #[prost(bool, tag = "8")]
     pub(super) pong: bool,
+    #[prost(string, tag = "9")]
+    pub(super) session: String,
+    #[prost(string, tag = "10")]
+    pub(super) node: String,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
