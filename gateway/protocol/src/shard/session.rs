@@ -262,8 +262,10 @@ impl Shard {
 
     /// A reservation becomes a subscription, and the relay learns who has entered.
     pub(super) fn join(&mut self, index: usize, channel: u32, wish: Wish) {
-        let encoding = self.connections[index].encoding;
-        let place = self.hub.subscribe(channel, index as u32, encoding, wish.joins);
+        let Connection { encoding, framing, .. } = self.connections[index];
+        // Polls come and go: told of each other, each would end all others.
+        let joins = wish.joins && framing != Framing::Poll;
+        let place = self.hub.subscribe(channel, index as u32, encoding, joins);
         let places = &mut self.connections[index].places;
         if places.find(channel).is_some() {
             places.update(place);

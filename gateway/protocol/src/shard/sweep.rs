@@ -181,7 +181,12 @@ impl Shard {
         } else if connection.ping <= tick && connection.framing == Framing::Poll {
             self.end_poll(now, index);
         } else if connection.ping <= tick {
-            if connection.flags.has(Flags::PONG_OWED) {
+            let paused = connection.flags.has(Flags::PAUSED);
+            if connection.flags.has(Flags::PONG_OWED) && paused {
+                // Its pong may wait to be read, behind a command that waits for the relay: as long as that may take.
+                self.connections[index].ping = tick.shift(SWEEP_MS as i64);
+                self.schedule(index);
+            } else if connection.flags.has(Flags::PONG_OWED) {
                 self.close(now, index, code::NO_PONG);
             } else {
                 self.ping(now, index);

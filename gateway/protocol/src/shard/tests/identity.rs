@@ -183,6 +183,26 @@ fn a_refresh_for_other_channels_ends_the_session_and_one_for_the_same_does_not()
 }
 
 #[test]
+fn a_pong_that_waits_behind_a_command_for_the_relay_is_not_missed() {
+    let mut world = World::new();
+    let (index, _) = world.connect("", user(&[]));
+    world.heard(index);
+    while world.heard(index) != ["{}"] {
+        world.pass(100);
+    }
+    world.pass(7_000);
+    world.say(index, &format!(r#"{{"id":2,"refresh":{{"token":"{TOKEN}"}}}}"#));
+    world.say(index, "{}");
+    for _ in 0..40 {
+        world.pass(100);
+    }
+    assert!(world.heard(index).is_empty(), "its time for a pong has passed");
+    world.verify(user(&[]));
+    assert!(world.heard(index)[0].contains(r#""refresh":{"#));
+    assert_eq!(world.wait(index, 60), [""; 0], "it is pinged again");
+}
+
+#[test]
 fn a_subscription_token_opens_a_private_channel_for_its_user_and_is_shown_with_what_it_does() {
     let mut world = World::new();
     let (index, _) = world.connect("", user(&[]));

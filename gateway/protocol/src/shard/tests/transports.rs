@@ -270,6 +270,27 @@ fn sessions_and_their_messages_are_counted_by_transport_and_encoding() {
 }
 
 #[test]
+fn a_poll_is_not_told_who_comes_and_goes() {
+    let mut world = open_world();
+    let mut policy = policy();
+    policy.settings.namespaces[0].join_leave = true;
+    policy.settings.namespaces[0].force_push_join_leave = true;
+    world.shard.apply(Arc::new(policy));
+    let poll = world.socket();
+    let both = "{\"id\":1,\"connect\":{}}\n{\"id\":2,\"subscribe\":{\"channel\":\"chat:1\"}}";
+    world.write(poll, &post("/connection/poll", both));
+    let request = world.asked().iter().find_map(|text| subscribe_request(text)).unwrap();
+    world.hear(&begun(request, 5, "e"));
+    let socket = world.subscribed("chat:1");
+    world.text(poll);
+    let client = wire::ClientId::default();
+    let info = wire::link::ClientInfo { client, user: "", conn_info: b"", chan_info: b"" };
+    world.hear(&ToShard::Join { channel: "chat:1", info });
+    assert!(world.heard(socket)[0].contains("join"));
+    assert_eq!(world.text(poll), "", "two polls would end each other for ever");
+}
+
+#[test]
 fn a_poll_s_commands_wait_for_each_other() {
     let mut world = open_world();
     let poll = world.socket();
