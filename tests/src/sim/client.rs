@@ -1,6 +1,10 @@
 //! A model client: connects, subscribes and recovers, publishes, asks, and misbehaves as its plan says; checks whatever it is told.
 
+mod acts;
+mod answers;
 mod identity;
+mod post;
+mod ways;
 
 use std::{
     cell::RefCell,
@@ -11,21 +15,18 @@ use std::{
     time::Duration,
 };
 
-use protocol::{
-    client::{
-        command::{Command, History, Publish, Request, Rpc, Since},
-        encoding::Encoding,
-        received::{Answer, Event, Received},
-    },
-    ws::Opcode,
-};
+use protocol::{client::encoding::Encoding, ws::Opcode};
 
 use serde_json::Value;
 
-use self::identity::unix;
+pub(super) use self::ways::POLL_TIMEOUT;
+use self::{
+    post::Post,
+    ways::{Exchange, Way},
+};
 use super::{
     kernel::{Kernel, Line},
-    ledger::{Ledger, TAG, Words},
+    ledger::Ledger,
     meter::Meter,
     plan::Plan,
     plant::{Mangler, Plant},
@@ -138,6 +139,9 @@ pub(super) struct Client {
     guest: bool,
     random: Random,
     encoding: Encoding,
+    way: Way,
+    exchange: Exchange,
+    post: Post,
     line: Option<Line>,
     wire: Option<Wire>,
     written: usize,
@@ -179,6 +183,8 @@ pub(super) struct Client {
 const AFTER_STALL: Duration = Duration::from_millis(200);
 /// A batch is sent when it is larger; with one more payload it is still a message that a server takes.
 const BATCH_BYTES: usize = 20_000;
+/// How long one that polls rests when it asked for too much at once.
+const POLL_REST: Duration = Duration::from_secs(1);
 /// Close codes that a client which keeps to the protocol may be told.
 const FAIR_CLOSES: &[u16] = &[3001, 3008, 3012, 3502];
 /// Whole seconds after its expiry until which a connection may be refreshed.
@@ -242,7 +248,10 @@ impl Client {
             commands: (now, 0),
             meter: Meter::default(),
             mangler: Mangler::default(),
-            encoding: if random.chance(400) { Encoding::Protobuf } else { Encoding::Json },
+            encoding: Encoding::Json,
+            way: Way::Socket { deflates: false },
+            exchange: Exchange::default(),
+            post: Post::default(),
             random,
         }
     }
@@ -259,9 +268,10 @@ impl Client {
             || self.ready
                 && self.pending.is_empty()
                 && self.pings.is_empty()
+                && self.post.is_settled()
                 && self.views.iter().all(|view| match view.stand {
                     Stand::On => view.wanted,
-                    Stand::Off(_) => !view.wanted,
+                    Stand::Off(_) => !self.wants(view),
                     Stand::Asking(_) | Stand::Leaving => false,
                 })
     }
@@ -288,6 +298,16 @@ impl Client {
         self.ready
     }
 
+    /// Whether it has a connection for its commands beside that of its session.
+    pub(super) const fn posts(&self) -> bool {
+        self.post.is_open()
+    }
+
+    /// Who only listens enters nothing by itself.
+    fn wants(&self, view: &View) -> bool {
+        view.wanted && (self.way != Way::Uni || view.entry == Entry::Server)
+    }
+
     /// Subscriptions it has.
     pub(super) fn subscriptions(&self) -> usize {
         self.views.iter().filter(|view| view.stand == Stand::On).count()
@@ -306,10 +326,10 @@ impl Client {
             self.act(now, around);
             self.write(around);
         }
-        Ok(())
+        self.step_post(now, around)
     }
 
-    fn come(&mut self, now: Duration, around: &Surroundings) -> Result<(), String> {
+    fn come(&mut self, now: Duration, around: &mut Surroundings) -> Result<(), String> {
         if self.ended || now < self.retry_at {
             return Ok(());
         }
@@ -321,23 +341,27 @@ impl Client {
         if self.stays_away(around) {
             return Ok(());
         }
-        let plan = &around.plan;
-        let listener = self.random.index(plan.listeners.len());
+        let plan = Rc::clone(&around.plan);
+        let (shard, listener) = (self.random.index(plan.shards), self.random.index(plan.listeners.len()));
         let source = SocketAddr::from((plan.address(self.number), 9));
         let (up, down) = (plan.socket_bytes, plan.socket_bytes);
-        let line = around.kernel.borrow_mut().connect(listener, source, up, down);
+        let line = around.kernel.borrow_mut().connect(plan.listener(shard, listener), source, up, down);
         let Some(line) = line else {
             self.retry_at = now + Duration::from_millis(100);
             return Ok(());
         };
         let tls = around.tls.as_ref().filter(|_| plan.listeners[listener]);
-        let mut wire = Wire::new(tls, self.encoding, &mut self.random)?;
+        self.way = Way::of(around, &mut self.random);
+        let protobuf = !self.way.is_json() && self.random.chance(400);
+        self.encoding = if protobuf { Encoding::Protobuf } else { Encoding::Json };
+        let mut wire = Wire::new(tls, self.encoding, self.way.shape(), &mut self.random)?;
         self.manner = self.manners(around);
         self.excused = self.manner.deaf || self.manner.mute || self.manner.slow || self.manner.idle > 0;
+        let mut opened = false;
         if self.manner.idle == 1 {
             wire.out.clear();
         } else if tls.is_none() {
-            wire.request();
+            opened = wire.begin();
         }
         around.trace.note("connects", self.number as u64, u64::from(line.0));
         self.meter = Meter::new(plan.commands, plan.refused);
@@ -349,6 +373,10 @@ impl Client {
         self.babbled = false;
         self.ready = false;
         self.batch.clear();
+        self.exchange = Exchange::default();
+        if opened {
+            self.hear(now, around, Word::Opened)?;
+        }
         self.write(around);
         Ok(())
     }
@@ -387,6 +415,7 @@ impl Client {
             Got::End | Got::Reset => {
                 around.trace.note("ends", self.number as u64, u64::from(got == Got::Reset));
                 let open = self.wire.as_ref().is_some_and(|wire| wire.stage == Stage::Open);
+                let open = open && (self.way.is_socket() || self.exchange.responding);
                 let stalled = around.stalled.is_some_and(|at| now < at + AFTER_STALL);
                 // A goodbye may wait behind more than such a network carries in the time of a closing.
                 let cut = got == Got::Reset && (stalled || !around.plan.is_swift());
@@ -408,6 +437,8 @@ impl Client {
     fn lose(&mut self, now: Duration, around: &Surroundings) {
         self.line = None;
         self.wire = None;
+        self.post.end(around);
+        self.exchange = Exchange::default();
         self.ready = false;
         self.pending.clear();
         self.pings.clear();
@@ -441,11 +472,21 @@ impl Client {
         match word {
             Word::Opened => {
                 around.trace.note("opened", self.number as u64, 0);
-                if self.manner.idle != 2 {
-                    self.connect(now, around);
+                if self.manner.idle == 2 || self.way == Way::Poll {
+                    return Ok(());
                 }
+                self.connect(now, around);
+                self.end_batch();
             }
+            Word::Head { status, last } => {
+                around.trace.note("response", self.number as u64, u64::from(status));
+                self.response_begins(status, last)?;
+            }
+            Word::Last => self.response_ends(now)?,
+            Word::Echo(..) => return Err("an echo".to_owned()),
             Word::Refused(status) => around.trace.note("refused", self.number as u64, u64::from(status)),
+            // Who only listens shows by this alone that it is there.
+            Word::Ping(_) if self.manner.mute && self.way == Way::Uni => {}
             Word::Ping(payload) => {
                 if let Some(wire) = &mut self.wire {
                     wire.control(Opcode::Pong, &payload, &mut self.random);
@@ -459,7 +500,9 @@ impl Client {
             Word::Close(code) => self.told_to_close(now, around, code)?,
             Word::Ended => self.excused |= self.closed,
             Word::Message(message) => {
-                let message = self.mangler.mangle(around.plant, self.encoding, message);
+                let message = if self.way == Way::Uni { ways::wrapped(&message) } else { message };
+                let polls = self.way == Way::Poll;
+                let message = self.mangler.mangle(around.plant, self.encoding, polls, message);
                 for received in self.encoding.received(&message) {
                     let received =
                         received.map_err(|_| format!("not a message: {}", message.escape_ascii()))?;
@@ -489,407 +532,16 @@ impl Client {
             if !self.excused && !fair {
                 return Err(format!("closed with {code}, though it kept to the protocol"));
             }
-            if !self.excused && code == 3012 && around.plan.prompt {
+            // Pongs that come by requests of their own may have to wait for a connection.
+            if !self.excused && code == 3012 && around.plan.prompt && !self.way.is_emulated() {
                 return Err("closed for want of a pong that it never owed for long".to_owned());
             }
-            if let Some(wire) = &mut self.wire {
+            if let Some(wire) = self.wire.as_mut().filter(|_| self.way.is_socket()) {
                 wire.close(Some(code), &mut self.random);
                 wire.notify();
             }
         }
         self.excused = true;
         Ok(())
-    }
-
-    fn told(&mut self, now: Duration, around: &mut Surroundings, word: Received<'_>) -> Result<(), String> {
-        match word {
-            Received::Ping => {
-                if !self.manner.mute {
-                    self.command(0, Request::Pong);
-                }
-                Ok(())
-            }
-            Received::Push { channel, number, event } => self.pushed(now, around, &channel, number, &event),
-            Received::Reply { id, answer } => {
-                let asked =
-                    self.pending.remove(&id).ok_or_else(|| format!("a reply to {id}, which nobody asked"))?;
-                around.trace.note("reply", self.number as u64, u64::from(id));
-                self.count_command(now, around, (id, asked), &answer)?;
-                self.answered(now, around, asked, &answer)
-            }
-        }
-    }
-
-    fn pushed(
-        &mut self,
-        now: Duration,
-        around: &mut Surroundings,
-        name: &str,
-        shorthand: u32,
-        event: &Event<'_>,
-    ) -> Result<(), String> {
-        let called = |view: &View| match shorthand {
-            0 => around.channels[view.channel].name == name,
-            _ => view.number == shorthand && matches!(view.stand, Stand::On | Stand::Leaving),
-        };
-        let number = self.views.iter().position(called);
-        let number = number.ok_or_else(|| format!("a push in {name:?}, number {shorthand}"))?;
-        let channel = &around.channels[number].name;
-        let (json, unix) = (self.encoding == Encoding::Json, unix(now, around));
-        let view = &mut self.views[number];
-        let plainly = matches!(event, Event::Unsubscribe(_));
-        if !plainly && shorthand != view.number {
-            return Err(format!("a push in {channel} with number {shorthand}, not {}", view.number));
-        }
-        match event {
-            Event::Publication(message) => {
-                around.trace.note("publication", self.number as u64, message.offset);
-                view.published(message, json, &mut around.ledger)
-            }
-            Event::Unsubscribe(ended) => {
-                around.trace.note("unsubscribed", self.number as u64, u64::from(ended.code));
-                view.ended(ended.code, now, unix)
-            }
-            Event::Join(_) | Event::Leave(_) => {
-                let there = matches!(view.stand, Stand::On | Stand::Leaving);
-                let may = there && around.channels[number].presence;
-                if may { Ok(()) } else { Err(format!("{event:?} in {channel} while {:?}", view.stand)) }
-            }
-            _ => Err(format!("{event:?}")),
-        }
-        .map_err(|crime| format!("in {channel}: {crime}"))
-    }
-
-    fn answered(
-        &mut self,
-        now: Duration,
-        around: &mut Surroundings,
-        asked: Asked,
-        answer: &Answer<'_>,
-    ) -> Result<(), String> {
-        // Where commands have a rate, whoever is refused does not insist.
-        let longest = if around.plan.commands > 0 { 2000 } else { 300 };
-        let later = now + Duration::from_millis(self.random.between(20, longest));
-        match (asked, answer) {
-            (Asked::Connect, Answer::Connect(session)) => {
-                self.ready = true;
-                self.turned_away = false;
-                self.session = session.client.clone().into_owned();
-                around.trace.note("session", self.number as u64, session.subs.len() as u64);
-                self.session_began(now, around, session)
-            }
-            (Asked::Connect, Answer::Error(failure)) if matches!(failure.code, 100 | 109 | 111) => {
-                self.leave(around, 0);
-                Ok(())
-            }
-            (Asked::Subscribe(channel), Answer::Subscribe(reply)) => {
-                let view = &mut self.views[channel];
-                around.trace.note("subscribed", self.number as u64, reply.offset);
-                view.subscribed(now, reply, self.encoding == Encoding::Json, &mut around.ledger)
-                    .map_err(|crime| format!("in {}: {crime}", around.channels[channel].name))
-            }
-            (Asked::Subscribe(channel), Answer::Error(failure)) if failure.code == 112 => {
-                let view = &mut self.views[channel];
-                let asked = std::mem::replace(&mut view.stand, Stand::Off(later));
-                let lost = view.position.take();
-                let fair = view.manner.rejects && lost.is_some() && matches!(asked, Stand::Asking(Some(_)));
-                if fair { Ok(()) } else { Err(format!("not recovered, though {asked:?}")) }
-            }
-            (Asked::Unsubscribe(channel), Answer::Error(failure)) if failure.code == 111 => {
-                let view = &mut self.views[channel];
-                view.wanted = true;
-                view.stand = if view.over { Stand::Off(later) } else { Stand::On };
-                Ok(())
-            }
-            (Asked::Subscribe(channel), Answer::Error(failure))
-                if matches!(failure.code, 100 | 111)
-                    || failure.code == 109 && self.views[channel].expire_at.is_some() =>
-            {
-                self.views[channel].stand = Stand::Off(later);
-                Ok(())
-            }
-            (Asked::Unsubscribe(channel), Answer::Unsubscribe) => {
-                self.views[channel].stand = Stand::Off(later);
-                Ok(())
-            }
-            (Asked::Publish(serial), Answer::Publish) => {
-                around.ledger.acknowledge(serial);
-                Ok(())
-            }
-            (Asked::Publish(serial), Answer::Rpc { data }) => {
-                let place: Placed<'_> = serde_json::from_slice(data).map_err(|error| error.to_string())?;
-                around.ledger.acknowledge(serial);
-                around.ledger.placed(serial, place.epoch, place.offset)
-            }
-            (Asked::History(channel), Answer::History(page)) => {
-                let mut last = None;
-                for message in &page.publications {
-                    around.ledger.heard(channel, &page.epoch, message)?;
-                    if last.is_some_and(|last| message.offset != last + 1) {
-                        return Err(format!("history has {} after {last:?}", message.offset));
-                    }
-                    last = Some(message.offset);
-                }
-                Ok(())
-            }
-            (Asked::Presence, Answer::Presence(_) | Answer::PresenceStats(_)) => Ok(()),
-            (Asked::Refresh { expiry, other: false }, Answer::Refresh(refreshed))
-                if refreshed.expires == expiry.is_some() =>
-            {
-                self.expire_at = expiry;
-                Ok(())
-            }
-            (Asked::SubRefresh(channel, expiry), Answer::SubRefresh(refreshed))
-                if refreshed.expires == expiry.is_some() =>
-            {
-                self.views[channel].expire_at = expiry;
-                Ok(())
-            }
-            (Asked::SubRefresh(channel, _), Answer::Error(failure)) if failure.code == 103 => {
-                let there = self.views[channel].stand == Stand::On;
-                if there { Err("no subscription to refresh, though there is one".to_owned()) } else { Ok(()) }
-            }
-            (Asked::Rpc, Answer::Error(failure)) if matches!(failure.code, 108 | 111) => Ok(()),
-            (Asked::History(_), Answer::Error(failure)) if failure.code == 112 => Ok(()),
-            (Asked::Refresh { .. } | Asked::SubRefresh(..), Answer::Error(failure))
-                if failure.code == 110 =>
-            {
-                Ok(())
-            }
-            (
-                Asked::Publish(_)
-                | Asked::Presence
-                | Asked::History(_)
-                | Asked::Refresh { .. }
-                | Asked::SubRefresh(..),
-                Answer::Error(failure),
-            ) if matches!(failure.code, 100 | 111) => Ok(()),
-            _ => Err(format!("{asked:?} is answered with {answer:?}")),
-        }
-    }
-}
-
-/// What a client decides.
-impl Client {
-    fn ask(&mut self, asked: Asked, request: Request<'_>) {
-        let id = self.next_id;
-        self.next_id += 1;
-        self.pending.insert(id, asked);
-        self.command(id, request);
-    }
-
-    /// Joins the batch that goes out as one message.
-    fn command(&mut self, id: u32, request: Request<'_>) {
-        if self.batch.len() > BATCH_BYTES {
-            self.end_batch();
-        }
-        if !self.batch.is_empty() {
-            self.batch.extend_from_slice(self.encoding.separator());
-        }
-        if !matches!(request, Request::Pong | Request::Connect(_)) {
-            self.meter.sends(self.now, id);
-        }
-        self.encoding.command(&Command { id, request }, &mut self.batch);
-        if self.random.chance(400) {
-            self.end_batch();
-        }
-    }
-
-    fn end_batch(&mut self) {
-        let batch = std::mem::take(&mut self.batch);
-        if let Some(wire) = self.wire.as_mut().filter(|_| !batch.is_empty() && !self.closed) {
-            wire.message(&batch, &mut self.random);
-        }
-    }
-
-    fn act(&mut self, now: Duration, around: &mut Surroundings) {
-        let rates = around.plan.rates;
-        match around.phase {
-            Phase::Busy => {
-                if self.guest && now >= self.leave_at {
-                    let manner = self.random.below(4) as u8;
-                    self.leave(around, manner);
-                } else if self.random.chance(rates.reset) {
-                    self.leave(around, 3);
-                } else if self.random.chance(rates.half_close) {
-                    self.leave(around, 2);
-                } else if self.random.chance(rates.garbage) {
-                    self.babble(around);
-                } else if self.random.chance(rates.deaf) {
-                    self.manner.deaf = true;
-                    self.excused = true;
-                }
-            }
-            // It has said no to something before: it starts afresh.
-            Phase::Settling if self.excused && !self.closed => self.leave(around, 3),
-            Phase::Settling if self.guest => self.leave(around, 0),
-            Phase::Leaving if !self.closed => {
-                let manner = self.random.below(4) as u8;
-                self.leave(around, manner);
-            }
-            Phase::Settling | Phase::Leaving | Phase::Draining => {}
-        }
-        if self.ready && !self.closed {
-            self.mind_channels(now, around);
-            if around.phase == Phase::Busy {
-                self.talk(now, around);
-            }
-        }
-        self.end_batch();
-    }
-
-    fn mind_channels(&mut self, now: Duration, around: &Surroundings) {
-        for channel in 0..self.views.len() {
-            let view = &mut self.views[channel];
-            match view.stand {
-                Stand::Off(from) if view.wanted && now >= from => self.subscribe(now, around, channel),
-                Stand::On if !view.wanted && view.entry != Entry::Server => {
-                    view.stand = Stand::Leaving;
-                    view.over = false;
-                    let name = around.channels[channel].name.clone().into();
-                    self.ask(Asked::Unsubscribe(channel), Request::Unsubscribe { channel: name });
-                }
-                _ => {}
-            }
-        }
-    }
-
-    fn talk(&mut self, now: Duration, around: &mut Surroundings) {
-        let channel = self.random.index(self.views.len());
-        let name = around.channels[channel].name.clone();
-        match self.random.below(if self.guest { 40 } else { 100 }) {
-            0..=7 => {
-                let burst = if self.random.chance(if around.plan.flood { 150 } else { 30 }) {
-                    60
-                } else {
-                    self.random.between(1, 4)
-                };
-                for _ in 0..burst {
-                    self.publish(now, around, channel, &name);
-                }
-            }
-            8 if matches!(self.views[channel].entry, Entry::Free | Entry::Token) => {
-                self.views[channel].wanted = !self.views[channel].wanted;
-            }
-            9 if around.channels[channel].presence => {
-                let request = if self.random.chance(500) {
-                    Request::Presence { channel: name.into() }
-                } else {
-                    Request::PresenceStats { channel: name.into() }
-                };
-                self.ask(Asked::Presence, request);
-            }
-            10 if around.channels[channel].history => {
-                let since = self.views[channel].position.clone().filter(|_| self.random.chance(500));
-                let since = since.map(|(epoch, offset)| Since { offset, epoch: epoch.into() });
-                let history = History { channel: name.into(), limit: 20, since, reverse: false };
-                self.ask(Asked::History(channel), Request::History(history));
-            }
-            11 => self.ask(Asked::Rpc, Request::Rpc(Rpc { method: "m".into(), data: b"{}" })),
-            12 => {
-                let payload: Vec<u8> = (0..self.random.below(20)).map(|byte| byte as u8).collect();
-                if let Some(wire) = &mut self.wire {
-                    wire.control(Opcode::Ping, &payload, &mut self.random);
-                }
-                self.pings.push_back(payload);
-            }
-            13 => self.command(0, Request::Send { data: b"{}" }),
-            14 => self.refresh(now, around),
-            15 | 16 => self.sub_refresh(now, around, channel),
-            _ => {}
-        }
-    }
-
-    fn publish(&mut self, now: Duration, around: &mut Surroundings, channel: usize, name: &str) {
-        let padding = self.random.below(around.plan.payload_bytes) as usize;
-        // In Protobuf a payload may be anything.
-        let raw = self.encoding == Encoding::Protobuf && self.random.chance(500);
-        let Channel { delta, tags, .. } = around.channels[channel];
-        let raw = raw && !tags;
-        let tag = tags.then(|| self.random.below(8));
-        let words = Words { padding, raw, alike: delta, tag };
-        let (serial, data) = around.ledger.say(channel, self.number, &self.session, now, words);
-        around.trace.note("publishes", self.number as u64, serial);
-        if tags || !raw && self.random.chance(200) {
-            // By a call, and perhaps again as if no answer had come: it is made once.
-            let text = String::from_utf8_lossy(&data);
-            let tags = tag.map(|tag| format!(r#","tags":{{"{TAG}":"{tag}"}}"#)).unwrap_or_default();
-            let call = format!(r#"{{"channel":"{name}","data":{text},"idempotency_key":"{serial}"{tags}}}"#);
-            for _ in 0..self.random.between(1, 3) {
-                around.ledger.repeat(serial);
-                let rpc = Rpc { method: "publish".into(), data: call.as_bytes() };
-                self.ask(Asked::Publish(serial), Request::Rpc(rpc));
-            }
-            return;
-        }
-        let publish = Publish { channel: name.into(), data: &data };
-        self.ask(Asked::Publish(serial), Request::Publish(publish));
-    }
-
-    /// Ends the connection in one of four ways.
-    fn leave(&mut self, around: &Surroundings, manner: u8) {
-        let (Some(line), Some(wire)) = (self.line, &mut self.wire) else { return };
-        around.trace.note("leaves", self.number as u64, u64::from(manner));
-        self.excused = true;
-        let mut kernel = around.kernel.borrow_mut();
-        match manner {
-            0 | 1 if wire.stage == Stage::Open && !self.closed => {
-                self.closed = true;
-                self.ready = false;
-                self.batch.clear();
-                wire.close((manner == 0).then_some(1000), &mut self.random);
-            }
-            2 => {
-                self.closed = true;
-                self.ready = false;
-                kernel.peer_shutdown(line);
-            }
-            0 | 1 | 3 if self.random.chance(300) => {
-                kernel.peer_close(line);
-                drop(kernel);
-                self.lose_quietly(around);
-            }
-            _ => {
-                kernel.peer_reset(line);
-                drop(kernel);
-                self.lose_quietly(around);
-            }
-        }
-    }
-
-    fn lose_quietly(&mut self, around: &Surroundings) {
-        let now = around.kernel.borrow().now;
-        self.lose(now, around);
-    }
-
-    /// Sends what no client may.
-    fn babble(&mut self, around: &Surroundings) {
-        let Some(wire) = &mut self.wire else { return };
-        around.trace.note("babbles", self.number as u64, 0);
-        self.excused = true;
-        self.babbled = true;
-        let mut bytes: Vec<u8> = (0..self.random.between(1, 80)).map(|_| self.random.next() as u8).collect();
-        match (wire.stage, self.random.below(3)) {
-            (Stage::Handshake, _) | (_, 0) => wire.out.append(&mut bytes),
-            (Stage::Open, 1) => wire.message(b"{\"id\":1,\"connect\":{}}\n[", &mut self.random),
-            _ => wire.seal(&bytes),
-        }
-    }
-
-    fn write(&mut self, around: &Surroundings) {
-        let (Some(line), Some(wire)) = (self.line, &mut self.wire) else { return };
-        let rest = &wire.out[self.written..];
-        if rest.is_empty() {
-            wire.out.clear();
-            self.written = 0;
-            return;
-        }
-        let part = if self.manner.drip { &rest[..1] } else { rest };
-        let shut = around.kernel.borrow().is_shut(line);
-        let count = if shut { rest.len() } else { around.kernel.borrow_mut().peer_send(line, part) };
-        self.written += count;
-        if count > 0 {
-            around.trace.note("writes", self.number as u64, count as u64);
-        }
     }
 }

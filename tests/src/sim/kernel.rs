@@ -44,16 +44,22 @@ pub(super) struct Kernel {
     pub(super) crime: Option<String>,
     pub(super) link_open: bool,
     pub(super) link_room: usize,
-    files: Vec<Option<File>>,
+    tables: Vec<Table>,
     files_max: usize,
     lines: BTreeMap<u32, Connection>,
     next_line: u32,
     listeners: Vec<Listener>,
     link_backlog: VecDeque<u32>,
+    pub(super) trace: Trace,
+}
+
+/// What each shard has of its own: descriptors, tokens of some that are closed, what it got done.
+#[derive(Debug, Default)]
+struct Table {
+    files: Vec<Option<File>>,
     stale: VecDeque<u64>,
     idle_spins: u32,
     progress: bool,
-    pub(super) trace: Trace,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -64,6 +70,7 @@ enum File {
 
 #[derive(Debug)]
 struct Listener {
+    shard: usize,
     backlog: VecDeque<u32>,
     token: Option<u64>,
     open: bool,
@@ -74,42 +81,40 @@ struct Listener {
 const FIRST_HANDLE: usize = 5;
 
 impl Kernel {
-    /// Without descriptors.
-    pub(super) fn new(random: Random, rates: Rates, files_max: usize, trace: Trace) -> Self {
+    /// Without descriptors, of which each shard may have so many.
+    pub(super) fn new(random: Random, shards: usize, files_max: usize, trace: Trace) -> Self {
         Self {
             now: Duration::ZERO,
             unix: 1_800_000_000,
-            rates,
+            rates: Rates::default(),
             random,
             latency: Duration::ZERO,
             pace: Duration::from_millis(1),
             crime: None,
             link_open: true,
             link_room: 1 << 16,
-            files: Vec::new(),
+            tables: (0..shards).map(|_| Table::default()).collect(),
             files_max,
             lines: BTreeMap::new(),
             next_line: 1,
             listeners: Vec::new(),
             link_backlog: VecDeque::new(),
-            stale: VecDeque::new(),
-            idle_spins: 0,
-            progress: false,
             trace,
         }
     }
 
-    /// A listening socket.
-    pub(super) fn listen(&mut self) -> Handle {
-        self.listeners.push(Listener { backlog: VecDeque::new(), token: None, open: true, edge: None });
+    /// A listening socket of a shard. They are numbered as they are made.
+    pub(super) fn listen(&mut self, shard: usize) -> Handle {
+        let backlog = VecDeque::new();
+        self.listeners.push(Listener { shard, backlog, token: None, open: true, edge: None });
         let number = self.listeners.len() - 1;
-        self.open(File::Listener(number)).unwrap_or(-1)
+        self.open(shard, File::Listener(number)).unwrap_or(-1)
     }
 
-    /// Open descriptors: listeners, links, connections of clients.
-    pub(super) fn open_files(&self) -> (usize, usize, usize) {
+    /// Open descriptors of a shard: listeners, links, connections of clients.
+    pub(super) fn open_files(&self, shard: usize) -> (usize, usize, usize) {
         let mut count = (0, 0, 0);
-        for file in self.files.iter().flatten() {
+        for file in self.tables[shard].files.iter().flatten() {
             match file {
                 File::Listener(_) => count.0 += 1,
                 File::Line(line) if self.is_link(*line) => count.1 += 1,
@@ -268,30 +273,31 @@ impl Kernel {
         }
     }
 
-    fn open(&mut self, file: File) -> io::Result<Handle> {
-        let taken = self.files.iter().flatten().count();
+    fn open(&mut self, shard: usize, file: File) -> io::Result<Handle> {
+        let files = &mut self.tables[shard].files;
+        let taken = files.iter().flatten().count();
         if taken >= self.files_max {
             return Err(errno(libc_emfile()));
         }
-        let free = self.files.iter().position(Option::is_none).unwrap_or_else(|| {
-            self.files.push(None);
-            self.files.len() - 1
+        let free = files.iter().position(Option::is_none).unwrap_or_else(|| {
+            files.push(None);
+            files.len() - 1
         });
-        self.files[free] = Some(file);
+        files[free] = Some(file);
         Ok((free + FIRST_HANDLE) as Handle)
     }
 
-    fn file(&mut self, handle: Handle, call: &str) -> Option<File> {
+    fn file(&mut self, shard: usize, handle: Handle, call: &str) -> Option<File> {
         let index = usize::try_from(handle).ok().and_then(|handle| handle.checked_sub(FIRST_HANDLE));
-        let found = index.and_then(|index| self.files.get(index).copied().flatten());
+        let found = index.and_then(|index| self.tables[shard].files.get(index).copied().flatten());
         if found.is_none() {
             self.commit(format!("{call} of descriptor {handle}, which is not open"));
         }
         found
     }
 
-    fn line(&mut self, handle: Handle, call: &str) -> Option<u32> {
-        match self.file(handle, call)? {
+    fn line(&mut self, shard: usize, handle: Handle, call: &str) -> Option<u32> {
+        match self.file(shard, handle, call)? {
             File::Line(line) => Some(line),
             File::Listener(_) => {
                 self.commit(format!("{call} of a listener"));
@@ -305,19 +311,20 @@ impl Kernel {
     }
 }
 
-/// The calls of the loop.
+/// The calls of a shard's loop.
 impl Kernel {
-    pub(super) fn wait(&mut self, ready: &mut Vec<Ready>, timeout: Duration) {
+    pub(super) fn wait(&mut self, shard: usize, ready: &mut Vec<Ready>, timeout: Duration) {
         ready.clear();
-        self.judge_spinning(timeout);
-        self.collect(ready);
+        self.judge_spinning(shard, timeout);
+        self.collect(shard, ready);
         if ready.is_empty() {
             self.now += timeout.min(self.pace);
-            self.collect(ready);
+            self.collect(shard, ready);
         }
         self.now += Duration::from_micros(self.random.between(1, 300));
-        if self.random.chance(self.rates.stale) && !self.stale.is_empty() {
-            let token = self.stale[self.random.index(self.stale.len())];
+        let stale = &self.tables[shard].stale;
+        if self.random.chance(self.rates.stale) && !stale.is_empty() {
+            let token = stale[self.random.index(stale.len())];
             self.trace.note("stale edge", token, 0);
             let closed = self.random.chance(300);
             ready.push(Ready { token, readable: true, writable: true, closed });
@@ -325,22 +332,24 @@ impl Kernel {
     }
 
     /// A loop that does not sleep must get something done.
-    fn judge_spinning(&mut self, timeout: Duration) {
-        if std::mem::take(&mut self.progress) || timeout > Duration::ZERO {
-            self.idle_spins = 0;
+    fn judge_spinning(&mut self, shard: usize, timeout: Duration) {
+        let table = &mut self.tables[shard];
+        if std::mem::take(&mut table.progress) || timeout > Duration::ZERO {
+            table.idle_spins = 0;
         } else {
-            self.idle_spins += 1;
-            if self.idle_spins > IDLE_SPINS_MAX {
+            table.idle_spins += 1;
+            if table.idle_spins > IDLE_SPINS_MAX {
                 self.commit("the loop spins: it neither sleeps nor gets anything done".to_owned());
             }
         }
     }
 
-    fn collect(&mut self, ready: &mut Vec<Ready>) {
+    fn collect(&mut self, shard: usize, ready: &mut Vec<Ready>) {
         let (now, spurious) = (self.now, self.rates.spurious);
         let due = |edge: &mut Option<Duration>| edge.take_if(|at| *at <= now).is_some();
         for listener in &mut self.listeners {
             if let Some(token) = listener.token
+                && listener.shard == shard
                 && listener.open
                 && due(&mut listener.edge)
                 && !listener.backlog.is_empty()
@@ -353,7 +362,7 @@ impl Kernel {
         let order: Vec<u32> = lines.range(from..).chain(lines.range(..from)).map(|(line, _)| *line).collect();
         for line in order {
             let Some(connection) = lines.get_mut(&line) else { continue };
-            let Some(token) = connection.token else { continue };
+            let Some(token) = connection.token.filter(|_| connection.shard == shard) else { continue };
             if ready.len() >= BATCH {
                 return;
             }
@@ -368,8 +377,8 @@ impl Kernel {
         }
     }
 
-    pub(super) fn accept(&mut self, handle: Handle) -> io::Result<(Handle, SocketAddr)> {
-        let Some(File::Listener(number)) = self.file(handle, "accept") else {
+    pub(super) fn accept(&mut self, shard: usize, handle: Handle) -> io::Result<(Handle, SocketAddr)> {
+        let Some(File::Listener(number)) = self.file(shard, handle, "accept") else {
             self.commit("accept of a connection".to_owned());
             return Err(io::ErrorKind::InvalidInput.into());
         };
@@ -386,16 +395,17 @@ impl Kernel {
             self.abandon(line);
             return Err(io::ErrorKind::ConnectionAborted.into());
         }
-        let opened = self.open(File::Line(line));
+        let opened = self.open(shard, File::Line(line));
         if opened.is_err() {
             self.trace.note("EMFILE", number as u64, 1);
         }
         let handle = opened?;
         self.listeners[number].backlog.pop_front();
-        self.progress = true;
+        self.tables[shard].progress = true;
         let Some(connection) = self.lines.get_mut(&line) else {
             return Err(io::ErrorKind::ConnectionAborted.into());
         };
+        connection.shard = shard;
         connection.handle = Some(handle);
         self.trace.note("accepted", u64::from(line), handle as u64);
         Ok((handle, connection.source))
@@ -409,17 +419,18 @@ impl Kernel {
         }
     }
 
-    pub(super) fn connect_link(&mut self, source: SocketAddr) -> io::Result<Handle> {
+    pub(super) fn connect_link(&mut self, shard: usize, source: SocketAddr) -> io::Result<Handle> {
         if !self.link_open {
             return Err(io::ErrorKind::ConnectionRefused.into());
         }
         let room = self.link_room;
         let line = self.insert(Connection::new(source, room, room));
-        match self.open(File::Line(line)) {
+        match self.open(shard, File::Line(line)) {
             Ok(handle) => {
                 self.link_backlog.push_back(line);
                 if let Some(connection) = self.lines.get_mut(&line) {
                     connection.handle = Some(handle);
+                    connection.shard = shard;
                 }
                 self.trace.note("link connects", u64::from(line), handle as u64);
                 Ok(handle)
@@ -439,9 +450,9 @@ impl Kernel {
         }
     }
 
-    pub(super) fn watch(&mut self, handle: Handle, token: u64) -> io::Result<()> {
+    pub(super) fn watch(&mut self, shard: usize, handle: Handle, token: u64) -> io::Result<()> {
         let now = self.now;
-        match self.file(handle, "watch") {
+        match self.file(shard, handle, "watch") {
             Some(File::Listener(number)) => {
                 self.listeners[number].token = Some(token);
                 self.listeners[number].edge = Some(now);
@@ -465,15 +476,17 @@ impl Kernel {
         Ok(())
     }
 
-    pub(super) fn receive(&mut self, handle: Handle, buffer: &mut [u8]) -> io::Result<usize> {
-        let Some(line) = self.line(handle, "receive") else { return Err(io::ErrorKind::InvalidInput.into()) };
+    pub(super) fn receive(&mut self, shard: usize, handle: Handle, buffer: &mut [u8]) -> io::Result<usize> {
+        let Some(line) = self.line(shard, handle, "receive") else {
+            return Err(io::ErrorKind::InvalidInput.into());
+        };
         let Some(connection) = self.lines.get_mut(&line) else { return Ok(0) };
         if connection.reset_up {
             return Err(io::ErrorKind::ConnectionReset.into());
         }
         let count = connection.up.read(buffer);
         if count > 0 {
-            self.progress = true;
+            self.tables[shard].progress = true;
             self.trace.note("received", u64::from(line), count as u64);
             Ok(count)
         } else if connection.up.end_arrived() {
@@ -483,8 +496,10 @@ impl Kernel {
         }
     }
 
-    pub(super) fn send(&mut self, handle: Handle, bytes: &[u8]) -> io::Result<usize> {
-        let Some(line) = self.line(handle, "send") else { return Err(io::ErrorKind::InvalidInput.into()) };
+    pub(super) fn send(&mut self, shard: usize, handle: Handle, bytes: &[u8]) -> io::Result<usize> {
+        let Some(line) = self.line(shard, handle, "send") else {
+            return Err(io::ErrorKind::InvalidInput.into());
+        };
         let short = self.random.chance(self.rates.short_send);
         let at = self.now;
         let latency = if self.is_link(line) { Duration::ZERO } else { self.latency };
@@ -513,15 +528,16 @@ impl Kernel {
             return Err(io::ErrorKind::WouldBlock.into());
         }
         connection.down.write(at + latency, &bytes[..count]);
-        self.progress = true;
+        self.tables[shard].progress = true;
         self.trace.note("sent", u64::from(line), count as u64);
         Ok(count)
     }
 
-    pub(super) fn close(&mut self, handle: Handle, reset: bool) {
-        let Some(file) = self.file(handle, "close") else { return };
-        self.files[handle as usize - FIRST_HANDLE] = None;
-        self.progress = true;
+    pub(super) fn close(&mut self, shard: usize, handle: Handle, reset: bool) {
+        let Some(file) = self.file(shard, handle, "close") else { return };
+        let table = &mut self.tables[shard];
+        table.files[handle as usize - FIRST_HANDLE] = None;
+        table.progress = true;
         match file {
             File::Listener(number) => {
                 let listener = &mut self.listeners[number];
@@ -536,10 +552,10 @@ impl Kernel {
                 connection.left = true;
                 connection.handle = None;
                 if let Some(token) = connection.token.take() {
-                    if self.stale.len() == STALE_KEPT {
-                        self.stale.pop_front();
+                    if table.stale.len() == STALE_KEPT {
+                        table.stale.pop_front();
                     }
-                    self.stale.push_back(token);
+                    table.stale.push_back(token);
                 }
                 // Linux answers bytes that nobody has read with a reset instead of a FIN.
                 if reset || connection.up.arrived() > 0 {

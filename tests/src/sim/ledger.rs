@@ -12,7 +12,7 @@ pub(super) struct Said {
     pub(super) channel: usize,
     /// Number of the client.
     pub(super) publisher: usize,
-    /// The publisher's session.
+    /// The publisher's session; empty until it is known.
     session: String,
     /// When it was put into words.
     pub(super) at: Duration,
@@ -51,9 +51,21 @@ pub(super) struct Ledger {
     said: Vec<Said>,
     /// Serial by channel, epoch, offset.
     places: BTreeMap<(usize, String, u64), u64>,
+    /// The relay may forget the keys of what was said more than once.
+    forgets: bool,
 }
 
 impl Ledger {
+    /// Nothing has been said. The relay `forgets` the keys of what is said more than once, or does not.
+    pub(super) fn new(forgets: bool) -> Self {
+        Self { forgets, ..Self::default() }
+    }
+
+    /// Whether a channel without history may have a publication once more.
+    pub(super) fn may_recur(&self, serial: u64) -> bool {
+        self.forgets && self.said(serial).repeated
+    }
+
     /// Something new to say; the serial and the payload.
     pub(super) fn say(
         &mut self,
@@ -112,7 +124,7 @@ impl Ledger {
         let serial = text.trim_start_matches(['"', RAW]).split(':').next();
         let serial = serial.and_then(|number| number.parse().ok());
         let serial: u64 = serial.ok_or_else(|| format!("nobody said {text:.60}"))?;
-        let said = self.said.get(serial as usize).ok_or_else(|| format!("nobody said {text:.60}"))?;
+        let said = self.said.get_mut(serial as usize).ok_or_else(|| format!("nobody said {text:.60}"))?;
         if *data != payload(serial, said.padding, said.raw, said.letter) {
             return Err(format!("publication {serial} was said in other words than {text:.60}"));
         }
@@ -120,6 +132,10 @@ impl Ledger {
             return Err(format!("publication {serial} was said in channel {}, not {channel}", said.channel));
         }
         let from = message.info.as_ref().map(|info| info.client.as_ref());
+        if let (true, Some(from)) = (said.session.is_empty(), from) {
+            // It was said together with the beginning of its session, which had no name yet.
+            from.clone_into(&mut said.session);
+        }
         if from != Some(&said.session) {
             return Err(format!("publication {serial} was said by {}, not {from:?}", said.session));
         }

@@ -5,6 +5,8 @@
 
 mod client;
 mod doorman;
+mod echoed;
+mod http;
 mod kernel;
 mod ledger;
 mod meter;

@@ -70,6 +70,34 @@ pub(super) struct Plan {
     pub(super) refused: u32,
     /// Which features its clients use.
     pub(super) features: Features,
+    /// Shards of the gateway.
+    pub(super) shards: usize,
+    /// Which ways in there are.
+    pub(super) ways: Ways,
+}
+
+/// The ways in beside plain WebSockets.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Ways {
+    /// Streams, events, polls and emulation.
+    pub(super) http: bool,
+    /// WebSockets that only listen.
+    pub(super) uni: bool,
+    /// Compressed messages, for those who offer it.
+    pub(super) deflate: bool,
+    /// Clients of a listener that echoes.
+    pub(super) echoes: usize,
+}
+
+impl Ways {
+    fn new(random: &mut Random) -> Self {
+        Self {
+            http: random.chance(450),
+            uni: random.chance(200),
+            deflate: random.chance(300),
+            echoes: if random.chance(150) { random.between(1, 3) as usize } else { 0 },
+        }
+    }
 }
 
 /// What a world's clients ask for beyond publications in open channels.
@@ -185,7 +213,11 @@ impl Plan {
             1..=8 => random.between(5, 15) as usize,
             _ => 0,
         };
-        let spare = listeners.len() + 1 + random.between(2, 40) as usize;
+        let ways = Ways::new(random);
+        let shards = if random.chance(350) { 2 } else { 1 };
+        let spare = listeners.len() + 2 + ways.echoes + random.between(2, 40) as usize;
+        // With a second connection for the commands of each.
+        let connections = if ways.http { 2 * clients } else { clients };
         // In some, clients write more at a time than a loop reads at a time, and no ping brings a second chance.
         let flood = random.chance(120);
         let ping_ms = if flood { 0 } else { random.pick(&[0, 800, 1500, 3000, 25_000]) };
@@ -207,7 +239,7 @@ impl Plan {
             clients,
             storm,
             channels: random.between(1, 3) as usize,
-            descriptors: clients + spare,
+            descriptors: connections + spare,
             socket_bytes: if prompt { 65_536 } else { socket_bytes },
             payload_bytes,
             queue_bytes,
@@ -236,12 +268,24 @@ impl Plan {
             commands: random.pick(&[0, 0, 0, 5, 20]),
             refused: random.pick(&[0, 60]),
             features: Features::new(random),
+            shards,
+            ways,
             listeners,
         }
     }
 }
 
 impl Plan {
+    /// A listener of a shard, as the kernel numbers them; the last one of each echoes.
+    pub(super) fn listener(&self, shard: usize, listener: usize) -> usize {
+        shard * (self.listeners.len() + usize::from(self.ways.echoes > 0)) + listener
+    }
+
+    /// Nothing keeps the relay from passing on what it is asked to.
+    pub(super) const fn has_steady_relay(&self) -> bool {
+        self.rates.relay_gone == 0 && self.rates.relay_slow == 0
+    }
+
     /// Where a client comes from.
     pub(super) fn address(&self, client: usize) -> IpAddr {
         let place = client % self.sources;

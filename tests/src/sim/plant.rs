@@ -28,6 +28,10 @@ pub enum Plant {
     IgnoredFilter,
     /// Commands are refused within their rate.
     StingyRate,
+    /// Commands for another shard's session reach it twice.
+    DoubledCommand,
+    /// A poll is not given all that was published since the one before.
+    ForgetfulPoll,
 }
 
 impl Plant {
@@ -59,12 +63,25 @@ pub(super) struct Mangler {
 
 impl Mangler {
     /// Messages as a gateway with the bug sends them.
-    pub(super) fn mangle(&mut self, plant: Plant, encoding: Encoding, messages: Vec<u8>) -> Vec<u8> {
-        if plant != Plant::WrongBase || encoding != Encoding::Json {
+    pub(super) fn mangle(
+        &mut self,
+        plant: Plant,
+        encoding: Encoding,
+        polls: bool,
+        messages: Vec<u8>,
+    ) -> Vec<u8> {
+        let forgets = plant == Plant::ForgetfulPoll && polls;
+        if !forgets && plant != Plant::WrongBase || encoding != Encoding::Json {
             return messages;
         }
         let lines = messages.split(|byte| *byte == b'\n').map(|line| {
             let Ok(mut message) = serde_json::from_slice::<Value>(line) else { return line.to_vec() };
+            if forgets {
+                let missed = message["subscribe"]["publications"].as_array_mut();
+                let Some(missed) = missed.filter(|missed| missed.len() > 1) else { return line.to_vec() };
+                missed.remove(0);
+                return message.to_string().into_bytes();
+            }
             let publication = &mut message["push"]["pub"];
             if publication["delta"] != true {
                 return line.to_vec();

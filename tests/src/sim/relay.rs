@@ -46,6 +46,8 @@ pub(super) struct Relay {
     pub(super) reports: u64,
     /// Links of shards that have ended.
     pub(super) links_ended: u64,
+    /// A bug on purpose: it passes on twice what is for another shard.
+    pub(super) doubles: bool,
 }
 
 struct Link {
@@ -84,6 +86,7 @@ impl Relay {
             trace,
             reports: 0,
             links_ended: 0,
+            doubles: false,
         }
     }
 
@@ -285,6 +288,10 @@ impl Relay {
                 self.broker.answer(link, &answer);
             }
             ToRelay::Stats(_) => self.reports += 1,
+            ToRelay::Emulate { .. } if self.doubles => {
+                self.broker.receive(now, link, message);
+                self.broker.receive(now, link, message);
+            }
             _ => self.broker.receive(now, link, message),
         }
     }

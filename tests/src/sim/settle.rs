@@ -3,7 +3,12 @@
 
 use std::time::Duration;
 
-use super::{client::Phase, view::Stand, world::World};
+use super::{
+    client::Phase,
+    echoed::Echoed,
+    view::Stand,
+    world::{LINKS, World},
+};
 
 /// Virtual time in which everything must have settled: longer than any deadline of the gateway and its relay.
 const SETTLES_WITHIN: Duration = Duration::from_secs(60);
@@ -24,18 +29,18 @@ impl World {
         }
         self.calm()?;
         if early {
-            return self.is_drained();
+            return self.ends_drained();
         }
         self.around.phase = Phase::Settling;
         self.until(SETTLES_WITHIN, "it does not settle", Self::is_settled)?;
         self.rest()?;
         self.judge()?;
         if self.plan.drains {
-            return self.is_drained();
+            return self.ends_drained();
         }
         self.around.phase = Phase::Leaving;
         self.until(GONE_WITHIN, "not everybody goes", |world| {
-            world.clients.iter().all(|client| client.is_gone()) && world.reactor.shard().connections() == 0
+            world.clients.iter().all(|client| client.is_gone()) && world.connections() == 0
         })?;
         self.is_empty()
     }
@@ -60,13 +65,12 @@ impl World {
     fn unrest(&self) -> String {
         let clients = self.clients.iter().filter(|client| !client.is_settled(&self.around));
         let named: Vec<String> = clients.take(3).map(|client| client.condition()).collect();
-        let shard = self.reactor.shard();
+        let stats: Vec<_> = self.cores.iter().map(|core| core.reactor.shard().stats()).collect();
         format!(
-            "{}; {}; relay still {}; {:?}",
+            "{}; {}; relay still {}; {stats:?}",
             named.join("; "),
             self.kernel.borrow().unrest(),
             self.relay.is_still(),
-            shard.stats()
         )
     }
 
@@ -74,7 +78,8 @@ impl World {
         self.clients.iter().all(|client| client.is_settled(&self.around))
             && self.relay.is_still()
             && self.kernel.borrow().is_still()
-            && self.reactor.shard().stats().fanout_bytes == 0
+            && self.echoes.iter().all(Echoed::is_settled)
+            && self.stats().fanout_bytes == 0
     }
 
     fn rest(&mut self) -> Result<(), String> {
@@ -113,12 +118,11 @@ impl World {
                 }
             }
         }
-        let stats = self.reactor.shard().stats();
+        let stats = self.stats();
         let sessions = self.clients.iter().filter(|client| client.is_ready()).count() as u64;
         let subscriptions: usize = self.clients.iter().map(|client| client.subscriptions()).sum();
         for (what, counted, expected) in [
             ("sessions", stats.established, sessions),
-            ("connections", self.reactor.shard().connections() as u64, sessions),
             ("subscriptions", stats.subscriptions, subscriptions as u64),
             ("bytes of backlog", stats.backlog_bytes, 0),
             ("bytes of fan-out", stats.fanout_bytes, 0),
@@ -126,6 +130,14 @@ impl World {
             if counted != expected {
                 return Err(format!("at rest there are {counted} {what}, not {expected}"));
             }
+        }
+        // Beside these there are those that clients keep for their commands.
+        let (held, beside) =
+            (self.connections() as u64, self.clients.iter().filter(|c| c.posts()).count() as u64);
+        if !(sessions..=sessions + beside).contains(&held) {
+            return Err(format!(
+                "at rest there are {held} connections for {sessions} sessions and {beside} posts"
+            ));
         }
         let limit = self.plan.features.user_limit as usize;
         let crowd = self.sessions().into_iter().find(|(_, count)| limit > 0 && *count > limit);
@@ -138,10 +150,10 @@ impl World {
         Ok(())
     }
 
-    fn is_drained(&mut self) -> Result<(), String> {
+    fn ends_drained(&mut self) -> Result<(), String> {
         self.drain();
         let end = self.kernel.borrow().now + GONE_WITHIN;
-        while !self.drained {
+        while !self.is_drained() {
             self.turn()?;
             if self.kernel.borrow().now > end {
                 return Err(format!("a drain does not end: {}", self.unrest()));
@@ -152,14 +164,15 @@ impl World {
 
     /// Nothing is left of anybody.
     fn is_empty(&mut self) -> Result<(), String> {
-        let (_, links, connections) = self.kernel.borrow().open_files();
-        let stats = self.reactor.shard().stats();
+        let stats = self.stats();
+        let files: Vec<_> =
+            (0..self.cores.len()).map(|shard| self.kernel.borrow().open_files(shard)).collect();
         let left = [
-            ("descriptors", connections as u64),
-            ("links too many", links.saturating_sub(super::world::LINKS) as u64),
+            ("descriptors", files.iter().map(|files| files.2 as u64).sum()),
+            ("links too many", files.iter().map(|files| files.1.saturating_sub(LINKS) as u64).sum()),
             ("subscriptions", stats.subscriptions),
             // Whoever drains does not wait for the relay's answers.
-            ("channels", if self.drained { 0 } else { stats.channels }),
+            ("channels", if self.is_drained() { 0 } else { stats.channels }),
             ("bytes held", stats.backlog_bytes),
             ("bytes of fan-out", stats.fanout_bytes),
         ];

@@ -37,6 +37,8 @@ pub(super) struct Connection {
     pub(super) up: Pipe,
     pub(super) down: Pipe,
     pub(super) source: SocketAddr,
+    /// Whose it is, once it is somebody's.
+    pub(super) shard: usize,
     /// The loop's descriptor, while it has one.
     pub(super) handle: Option<Handle>,
     pub(super) token: Option<u64>,
@@ -182,6 +184,7 @@ impl Connection {
             up: Pipe::new(up),
             down: Pipe::new(down),
             source,
+            shard: 0,
             handle: None,
             token: None,
             edges: Edges::default(),

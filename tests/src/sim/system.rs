@@ -18,6 +18,8 @@ use super::{doorman::Doorman, kernel::Kernel, plant::Plant, random::Random};
 
 /// See the module.
 pub(super) struct SimSys {
+    /// Its number.
+    pub(super) shard: usize,
     pub(super) kernel: Rc<RefCell<Kernel>>,
     pub(super) plant: Plant,
     pub(super) random: Random,
@@ -41,7 +43,7 @@ impl Sys for SimSys {
     }
 
     fn wait(&mut self, ready: &mut Vec<Ready>, timeout: Duration) -> io::Result<()> {
-        self.kernel.borrow_mut().wait(ready, timeout);
+        self.kernel.borrow_mut().wait(self.shard, ready, timeout);
         if !ready.is_empty() && self.strikes(Plant::MissedEdge) {
             let index = self.random.index(ready.len());
             ready.remove(index);
@@ -50,14 +52,14 @@ impl Sys for SimSys {
     }
 
     fn accept(&mut self, listener: Handle) -> io::Result<(Handle, SocketAddr)> {
-        let (handle, peer) = self.kernel.borrow_mut().accept(listener)?;
+        let (handle, peer) = self.kernel.borrow_mut().accept(self.shard, listener)?;
         self.doorman.borrow_mut().accepted(handle, peer.ip());
         Ok((handle, peer))
     }
 
     fn connect(&mut self, _path: &Path) -> io::Result<Handle> {
         // Port 0 marks the relay's end of a link.
-        self.kernel.borrow_mut().connect_link(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))
+        self.kernel.borrow_mut().connect_link(self.shard, SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))
     }
 
     fn watch(&mut self, handle: Handle, token: u64) -> io::Result<()> {
@@ -65,35 +67,35 @@ impl Sys for SimSys {
         if let Err(crime) = self.doorman.borrow_mut().watched(kernel.now, handle) {
             kernel.crime.get_or_insert(crime);
         }
-        kernel.watch(handle, token)
+        kernel.watch(self.shard, handle, token)
     }
 
     fn receive(&mut self, handle: Handle, buffer: &mut [u8]) -> io::Result<usize> {
-        self.kernel.borrow_mut().receive(handle, buffer)
+        self.kernel.borrow_mut().receive(self.shard, handle, buffer)
     }
 
     fn send(&mut self, handle: Handle, bytes: &[u8]) -> io::Result<usize> {
         if bytes.len() > 1 && self.strikes(Plant::DroppedByte) {
-            return self.kernel.borrow_mut().send(handle, &bytes[1..]).map(|count| count + 1);
+            return self.kernel.borrow_mut().send(self.shard, handle, &bytes[1..]).map(|count| count + 1);
         }
         if self.plant == Plant::ReorderedOffset
             && let Some(swapped) = exchanged(bytes)
         {
-            return self.kernel.borrow_mut().send(handle, &swapped);
+            return self.kernel.borrow_mut().send(self.shard, handle, &swapped);
         }
-        self.kernel.borrow_mut().send(handle, bytes)
+        self.kernel.borrow_mut().send(self.shard, handle, bytes)
     }
 
     fn close(&mut self, handle: Handle) {
         if !self.strikes(Plant::LeakedDescriptor) {
-            self.kernel.borrow_mut().close(handle, false);
+            self.kernel.borrow_mut().close(self.shard, handle, false);
         }
     }
 
     fn reset(&mut self, handle: Handle) {
         let mut kernel = self.kernel.borrow_mut();
         self.doorman.borrow_mut().reset(kernel.now, handle);
-        kernel.close(handle, true);
+        kernel.close(self.shard, handle, true);
     }
 
     fn fill_random(&mut self, bytes: &mut [u8]) {

@@ -191,7 +191,11 @@ impl View {
         if self.manner.filtered && !passes(ledger.said(serial)) {
             return Err(format!("publication {serial} does not pass the filter"));
         }
-        if !self.seen.insert(serial) {
+        let anew = self.seen.insert(serial);
+        if !self.history && ledger.may_recur(serial) {
+            return Ok(());
+        }
+        if !anew {
             return Err(format!("publication {serial} for the second time"));
         }
         if self.history != (message.offset > 0) {

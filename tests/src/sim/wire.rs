@@ -1,30 +1,40 @@
-//! A client's connection from bytes to words: TLS if the listener speaks it, the HTTP upgrade, WebSocket framing. Strict: whatever
-//! a server may not say is an error that names it.
+//! A client's connection from bytes to words: TLS if the listener speaks it, then the HTTP upgrade and WebSocket framing, or HTTP
+//! responses. Strict: whatever a server may not say is an error that names it.
 
 use std::sync::Arc;
 
 use protocol::{
     client::encoding::Encoding,
+    http::UNI_WEBSOCKET_PATH,
     tls::{Handshake, Opened, Progress, Traffic},
     upgrade::{
         Parsed,
         client::{Offer, Rejected},
     },
-    ws::{self, Item, Limits, Opcode, Reader, Role},
+    ws::{self, Deflater, Item, Limits, Opcode, Reader, Role},
 };
 use rustls::pki_types::ServerName;
 
-use super::random::Random;
+use super::{
+    http::{Responses, Service},
+    random::Random,
+};
 
 /// What came.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Word {
-    /// The WebSocket is open.
+    /// The WebSocket is open, or requests may be written.
     Opened,
+    /// The head of a response; the last one of its connection or not.
+    Head { status: u16, last: bool },
+    /// The end of a response.
+    Last,
     /// The server will not open one.
     Refused(u16),
     /// A message.
     Message(Vec<u8>),
+    /// A message of a WebSocket that does not speak the client protocol.
+    Echo(Opcode, Vec<u8>),
     /// The answer to a ping.
     Pong(Vec<u8>),
     /// A ping.
@@ -42,7 +52,7 @@ pub(super) enum Stage {
     Handshake,
     /// The HTTP request is out, or due.
     Upgrade,
-    /// WebSocket.
+    /// WebSocket, or one request after the other.
     Open,
     /// Nothing that comes means anything.
     Over,
@@ -61,6 +71,26 @@ pub(super) struct Wire {
     /// Bytes for the socket.
     pub(super) out: Vec<u8>,
     encoding: Encoding,
+    shape: Shape,
+    /// Compressed messages are agreed on.
+    deflated: Option<Deflater>,
+    http: Responses,
+}
+
+/// What is spoken on a connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Shape {
+    /// A WebSocket.
+    Socket {
+        /// Where.
+        path: &'static str,
+        /// It speaks the client protocol, and says so.
+        named: bool,
+        /// It offers permessage-deflate.
+        deflates: bool,
+    },
+    /// HTTP requests and responses.
+    Http,
 }
 
 const HOST: &str = "sim.invalid";
@@ -72,6 +102,7 @@ impl Wire {
     pub(super) fn new(
         tls: Option<&Arc<rustls::ClientConfig>>,
         encoding: Encoding,
+        shape: Shape,
         random: &mut Random,
     ) -> Result<Self, String> {
         let name = ServerName::try_from(HOST).map_err(|error| error.to_string())?;
@@ -88,6 +119,9 @@ impl Wire {
             key,
             out: Vec::new(),
             encoding,
+            shape,
+            deflated: None,
+            http: Responses::default(),
         };
         if let Some(handshake) = &mut wire.handshake {
             let begun = handshake.receive(&mut wire.input, &mut wire.out);
@@ -96,10 +130,22 @@ impl Wire {
         Ok(wire)
     }
 
-    /// The request, in whatever the connection wraps it.
-    pub(super) fn request(&mut self) {
+    /// Bytes may be written: asks for a WebSocket. True when there is nothing to ask for.
+    pub(super) fn begin(&mut self) -> bool {
+        let Some(offer) = self.offer() else {
+            self.stage = Stage::Open;
+            return true;
+        };
         let mut request = Vec::new();
-        self.offer().request(&mut request);
+        offer.request(&mut request);
+        self.seal(&request);
+        false
+    }
+
+    /// One HTTP request.
+    pub(super) fn request(&mut self, service: Service, body: &[u8], random: &mut Random) {
+        let mut request = Vec::new();
+        self.http.request(service, self.encoding, body, random, &mut request);
         self.seal(&request);
     }
 
@@ -114,8 +160,23 @@ impl Wire {
 
     /// One message, perhaps in fragments.
     pub(super) fn message(&mut self, payload: &[u8], random: &mut Random) {
-        let opcode = self.encoding.frame_opcode();
+        self.message_of(self.encoding.frame_opcode(), payload, random);
+    }
+
+    /// The same of any kind.
+    pub(super) fn message_of(&mut self, opcode: Opcode, payload: &[u8], random: &mut Random) {
         let mut frames = Vec::new();
+        if let Some(deflater) = &mut self.deflated
+            && random.chance(500)
+        {
+            let mut frame = Vec::new();
+            ws::frame(opcode, payload, &mut frame);
+            let frame = deflater.frame(&frame.into());
+            ws::masked_frame(opcode, ws::payload(&frame), (random.next() as u32).to_be_bytes(), &mut frames);
+            // Compressed or not: what is no shorter stays as it is.
+            frames[0] = frame[0];
+            return self.seal(&frames);
+        }
         let mut key = || (random.next() as u32).to_be_bytes();
         let cut = payload.len() / 2;
         if key()[0] < 40 && cut > 0 {
@@ -162,7 +223,9 @@ impl Wire {
                     self.handshake = None;
                     self.traffic = Some(done.traffic);
                     self.stage = Stage::Upgrade;
-                    self.request();
+                    if self.begin() {
+                        words.push(Word::Opened);
+                    }
                 }
                 Err(failure) => {
                     self.stage = Stage::Over;
@@ -213,10 +276,17 @@ impl Wire {
     }
 
     fn read(&mut self, words: &mut Vec<Word>) -> Result<(), String> {
+        let Some(offer) = self.offer() else {
+            let mut plain = std::mem::take(&mut self.plain);
+            let read = self.http.read(&mut plain, words);
+            self.plain = plain;
+            return read;
+        };
         if self.stage == Stage::Upgrade {
-            match self.offer().response(&self.plain) {
+            match offer.response(&self.plain) {
                 Ok(Parsed::Incomplete) => return Ok(()),
-                Ok(Parsed::Complete { consumed, .. }) => {
+                Ok(Parsed::Complete { consumed, head }) => {
+                    self.deflated = head.deflate.then(Deflater::default);
                     self.plain.drain(..consumed);
                     self.stage = Stage::Open;
                     words.push(Word::Opened);
@@ -232,7 +302,8 @@ impl Wire {
             self.plain.clear();
             return Ok(());
         }
-        let limits = Limits { message_bytes_max: MESSAGE_BYTES_MAX, ..Limits::default() };
+        let limits = Limits { message_bytes_max: MESSAGE_BYTES_MAX, deflate: self.deflated.is_some() };
+        let named = !matches!(self.shape, Shape::Socket { named: false, .. });
         let mut plain = std::mem::take(&mut self.plain);
         let mut at = 0;
         loop {
@@ -244,6 +315,10 @@ impl Wire {
                     break;
                 }
                 Item::Nothing => {}
+                Item::Text(text) if !named => {
+                    words.push(Word::Echo(Opcode::Text, text.into_owned().into_bytes()));
+                }
+                Item::Binary(bytes) if !named => words.push(Word::Echo(Opcode::Binary, bytes.into_owned())),
                 Item::Text(text) if self.encoding.frame_opcode() == Opcode::Text => {
                     words.push(Word::Message(text.into_owned().into_bytes()));
                 }
@@ -267,14 +342,17 @@ impl Wire {
         Ok(())
     }
 
-    const fn offer(&self) -> Offer<'static> {
-        Offer {
+    /// Of a WebSocket, if that is wanted.
+    fn offer(&self) -> Option<Offer<'static>> {
+        let Shape::Socket { path, named, deflates } = self.shape else { return None };
+        let listens = path == UNI_WEBSOCKET_PATH;
+        Some(Offer {
             host: HOST,
-            path: "/connection/websocket",
+            path,
             key: self.key,
-            subprotocol: Some(self.encoding.subprotocol()),
+            subprotocol: (named && !listens).then(|| self.encoding.subprotocol()),
             origin: None,
-            deflate: false,
-        }
+            deflate: deflates,
+        })
     }
 }

@@ -14,21 +14,26 @@ use gateway::reactor::{Order, Reactor, Setup};
 use protocol::{
     admission::{Caps, Rate, Refused},
     client::token::Keys,
+    http::{Transports, UNI_WEBSOCKET_PATH},
     shard::{Echo, Options, Policy},
-    upgrade::Rules,
+    upgrade::{Origin, Rules},
+    ws::Compression,
 };
 use relay::Limits;
 use wire::{
     admission::{Admission, CommandKind, CommandRate, CommandRates, Prefix},
     settings::{ClientOptions, Namespace, Settings, Tokens},
+    stats::ShardStats,
 };
 
 use super::{
-    client::{Channel, Client, EXPIRED_GRACE_S, Phase, Surroundings, USERS, user},
+    client::{Channel, Client, EXPIRED_GRACE_S, POLL_TIMEOUT, Phase, Surroundings, USERS, user},
     doorman::Doorman,
+    echoed::{ECHO_BYTES_MAX, Echoed},
+    http::ORIGIN,
     kernel::Kernel,
     ledger::Ledger,
-    plan::{Plan, Rates},
+    plan::{Plan, Ways},
     plant::Plant,
     random::Random,
     relay::Relay,
@@ -46,17 +51,23 @@ pub(super) struct World {
     pub(super) plan: Rc<Plan>,
     random: Random,
     pub(super) kernel: Rc<RefCell<Kernel>>,
-    doorman: Rc<RefCell<Doorman>>,
-    pub(super) reactor: Reactor<SimSys, SimOutside>,
-    orders: SimOutside,
+    pub(super) cores: Vec<Core>,
     pub(super) relay: Relay,
     pub(super) clients: Vec<Client>,
+    pub(super) echoes: Vec<Echoed>,
     pub(super) around: Surroundings,
     settings: Settings,
     secure: Option<Secure>,
     pub(super) trace: Trace,
     pub(super) step: u32,
     relay_back_at: Option<Duration>,
+}
+
+/// A shard and what is its own.
+pub(super) struct Core {
+    pub(super) reactor: Reactor<SimSys, SimOutside>,
+    orders: SimOutside,
+    doorman: Rc<RefCell<Doorman>>,
     /// The loop has ended after a drain.
     pub(super) drained: bool,
 }
@@ -74,33 +85,45 @@ impl World {
         let mut random = Random::new(seed ^ 0x5eed_5eed_5eed_5eed);
         let plan = Rc::new(Plan::new(&mut random));
         trace.say(&format!("{plan:?}"));
-        let mut kernel = Kernel::new(random.fork(), Rates::default(), plan.descriptors, trace.clone());
-        let listeners = plan.listeners.iter().map(|_| kernel.listen()).collect();
+        let mut kernel = Kernel::new(random.fork(), plan.shards, plan.descriptors, trace.clone());
+        let options = options(&plan);
+        let listeners: Vec<Vec<_>> = (0..plan.shards)
+            .map(|shard| options.tls.iter().map(|_| kernel.listen(shard)).collect())
+            .collect();
         kernel.rates = plan.rates;
         kernel.latency = plan.latency;
         let kernel = Rc::new(RefCell::new(kernel));
         let secure = plan.listeners.contains(&true).then(Secure::new).transpose()?;
         let settings = plant.bend(settings(&plan));
         let policy = policy(&settings, secure.as_ref())?;
-        let doorman = Rc::new(RefCell::new(Doorman::new([plan.source_rate, plan.site_rate, plan.rate])));
-        let sys =
-            SimSys { kernel: Rc::clone(&kernel), plant, random: random.fork(), doorman: Rc::clone(&doorman) };
-        let orders = SimOutside::default();
-        let setup = Setup {
-            options: options(&plan),
-            policy,
-            listeners,
-            link: PathBuf::from("/run/sim.sock"),
-            gateway: 7,
-            shard: 0,
-        };
-        let reactor = Reactor::new(sys, orders.clone(), setup).map_err(|error| error.to_string())?;
+        let mut cores = Vec::new();
+        for (shard, listeners) in listeners.into_iter().enumerate() {
+            let doorman = Rc::new(RefCell::new(Doorman::new([plan.source_rate, plan.site_rate, plan.rate])));
+            let sys = SimSys {
+                shard,
+                kernel: Rc::clone(&kernel),
+                plant,
+                random: random.fork(),
+                doorman: Rc::clone(&doorman),
+            };
+            let orders = SimOutside::default();
+            let setup = Setup {
+                options: options.clone(),
+                policy: Arc::clone(&policy),
+                listeners,
+                link: PathBuf::from("/run/sim.sock"),
+                gateway: 7,
+                shard: shard as u16,
+            };
+            let reactor = Reactor::new(sys, orders.clone(), setup).map_err(|error| error.to_string())?;
+            cores.push(Core { reactor, orders, doorman, drained: false });
+        }
         let limits = Limits {
             link_publications_bytes: plan.link_bytes,
             link_bytes: plan.link_bytes.max(1 << 22) * 2,
             ..Limits::default()
         };
-        let relay = Relay::new(
+        let mut relay = Relay::new(
             Rc::clone(&kernel),
             settings.clone(),
             limits,
@@ -108,11 +131,12 @@ impl World {
             random.fork(),
             trace.clone(),
         );
+        relay.doubles = plant == Plant::DoubledCommand;
         let around = Surroundings {
             kernel: Rc::clone(&kernel),
             plan: Rc::clone(&plan),
             plant,
-            ledger: Ledger::default(),
+            ledger: Ledger::new(!plan.durable && plan.rates.relay_gone > 0),
             trace: trace.clone(),
             channels: channels(&plan),
             tls: secure.as_ref().map(|secure| Arc::clone(&secure.client)),
@@ -125,33 +149,70 @@ impl World {
         for number in 0..plan.clients {
             clients.push(Client::new(number, false, random.fork(), &around));
         }
+        let echoes = (0..plan.ways.echoes).map(|number| Echoed::new(number, random.fork())).collect();
         Ok(Self {
             plan,
             random,
             kernel,
-            doorman,
-            reactor,
-            orders,
+            cores,
             relay,
             clients,
+            echoes,
             around,
             settings,
             secure,
             trace: trace.clone(),
             step: 0,
             relay_back_at: None,
-            drained: false,
         })
     }
 
     /// One turn of everybody.
     pub(super) fn turn(&mut self) -> Result<(), String> {
         self.elapse()?;
-        let pace = self.pace();
-        self.kernel.borrow_mut().pace = pace;
-        let goes_on = self.reactor.turn().map_err(|error| format!("the loop fails: {error}"))?;
-        self.drained = !goes_on;
-        self.check()
+        for number in 0..self.cores.len() {
+            let pace = self.pace();
+            self.kernel.borrow_mut().pace = pace;
+            let core = &mut self.cores[number];
+            if !core.drained {
+                let goes_on = core.reactor.turn().map_err(|error| format!("the loop fails: {error}"))?;
+                core.drained = !goes_on;
+            }
+        }
+        if let Some(crime) = self.kernel.borrow_mut().crime.take() {
+            return Err(crime);
+        }
+        (0..self.cores.len()).try_for_each(|shard| self.check(shard))
+    }
+
+    /// All loops have ended after a drain.
+    pub(super) fn is_drained(&self) -> bool {
+        self.cores.iter().all(|core| core.drained)
+    }
+
+    /// Of all shards.
+    pub(super) fn stats(&self) -> ShardStats {
+        let mut sum = ShardStats::default();
+        for core in &self.cores {
+            let stats = core.reactor.shard().stats();
+            sum.established += stats.established;
+            sum.subscriptions += stats.subscriptions;
+            sum.channels += stats.channels;
+            sum.backlog_bytes += stats.backlog_bytes;
+            sum.fanout_bytes += stats.fanout_bytes;
+        }
+        sum
+    }
+
+    /// Held by all shards.
+    pub(super) fn connections(&self) -> usize {
+        self.cores.iter().map(|core| core.reactor.shard().connections()).sum()
+    }
+
+    fn order(&self, order: impl Fn() -> Order) {
+        for core in &self.cores {
+            core.orders.orders.borrow_mut().push_back(order());
+        }
     }
 
     /// What happens beside the loop.
@@ -167,7 +228,7 @@ impl World {
             let number = (first + turn) % self.clients.len();
             self.clients[number].step(&mut self.around)?;
         }
-        Ok(())
+        self.echoes.iter_mut().try_for_each(|echoed| echoed.step(&self.around))
     }
 
     /// By user, as the clients see it.
@@ -262,7 +323,7 @@ impl World {
         }
         self.trace.note("settings", 0, u64::from(self.settings.client.queue_max_size));
         let policy = policy(&self.settings, self.secure.as_ref())?;
-        self.orders.orders.borrow_mut().push_back(Order::Apply(policy));
+        self.order(|| Order::Apply(Arc::clone(&policy)));
         Ok(())
     }
 
@@ -290,7 +351,9 @@ impl World {
 
     /// The lists hold from the loop's next turn on, as nobody comes in before.
     fn enlist(&mut self, lists: Admission) {
-        self.doorman.borrow_mut().lists.clone_from(&lists);
+        for core in &self.cores {
+            core.doorman.borrow_mut().lists.clone_from(&lists);
+        }
         self.settings.admission = lists;
     }
 
@@ -298,7 +361,7 @@ impl World {
     pub(super) fn calm(&mut self) -> Result<(), String> {
         self.trace.note("calm", 0, 0);
         self.around.calm_at = Some(self.kernel.borrow().now);
-        self.kernel.borrow_mut().rates = Rates::default();
+        self.kernel.borrow_mut().rates = <_>::default();
         self.kernel.borrow_mut().latency = Duration::ZERO;
         self.relay.stopped_until = Duration::ZERO;
         if self.relay_back_at.take().is_some() {
@@ -311,7 +374,7 @@ impl World {
         let commands = self.settings.admission.commands;
         self.enlist(Admission { commands, ..Admission::default() });
         let policy = policy(&self.settings, self.secure.as_ref())?;
-        self.orders.orders.borrow_mut().push_back(Order::Apply(policy));
+        self.order(|| Order::Apply(Arc::clone(&policy)));
         Ok(())
     }
 
@@ -319,18 +382,14 @@ impl World {
     pub(super) fn drain(&mut self) {
         self.trace.note("drain", 0, DRAIN_WINDOW_MS);
         self.around.phase = Phase::Draining;
-        self.orders.orders.borrow_mut().push_back(Order::Drain { window_ms: DRAIN_WINDOW_MS });
+        self.order(|| Order::Drain { window_ms: DRAIN_WINDOW_MS });
     }
 
     /// What holds after every turn.
-    fn check(&mut self) -> Result<(), String> {
-        let mut kernel = self.kernel.borrow_mut();
-        if let Some(crime) = kernel.crime.take() {
-            return Err(crime);
-        }
-        let (listeners, links, connections) = kernel.open_files();
-        drop(kernel);
-        let shard = self.reactor.shard();
+    fn check(&self, shard: usize) -> Result<(), String> {
+        let (listeners, links, connections) = self.kernel.borrow().open_files(shard);
+        let Core { reactor, doorman, .. } = &self.cores[shard];
+        let shard = reactor.shard();
         let held = shard.connections();
         if connections != held {
             return Err(format!("{connections} descriptors are open for {held} connections"));
@@ -339,7 +398,7 @@ impl World {
             return Err(format!("{links} descriptors are open for links to one relay"));
         }
         let draining = self.around.phase == Phase::Draining;
-        if listeners != self.plan.listeners.len() && !(draining && listeners == 0) {
+        if listeners != self.plan.listener(1, 0) && !(draining && listeners == 0) {
             return Err(format!("{listeners} listeners are open"));
         }
         let stats = shard.stats();
@@ -348,7 +407,7 @@ impl World {
         if phases != held as u64 {
             return Err(format!("{phases} connections are counted by phase, {held} are held"));
         }
-        let doorman = self.doorman.borrow();
+        let doorman = doorman.borrow();
         let refused: u64 = stats.refused.iter().sum();
         let counted = [Refused::SourceRate, Refused::Rate, Refused::Denied];
         let otherwise = refused - counted.map(|why| stats.refused[why as usize]).iter().sum::<u64>();
@@ -376,10 +435,28 @@ impl World {
     }
 }
 
+/// Of a request's body.
+const BODY_BYTES_MAX: usize = 200_000;
 /// Longest sleep when nothing is wrong.
 const LULL: Duration = Duration::from_millis(25);
 
 fn options(plan: &Plan) -> Options {
+    let Ways { http, uni, deflate, echoes } = plan.ways;
+    let tls = plan.listeners.iter().copied().chain((echoes > 0).then_some(false)).collect();
+    let everywhere = Transports {
+        poll_timeout_ms: POLL_TIMEOUT.as_millis() as u32,
+        keep_alive_ms: 3000,
+        uni_websocket: None,
+        ..Transports::everywhere(BODY_BYTES_MAX)
+    };
+    let uni_websocket = uni.then(|| UNI_WEBSOCKET_PATH.to_owned());
+    let transports = if http { everywhere } else { Transports::default() };
+    let rules = Rules {
+        origins: Origin::parse(ORIGIN).into_iter().collect(),
+        transports: Transports { uni_websocket, ..transports },
+        compression: deflate.then_some(Compression { bytes_min: 60, level: 1 }),
+        ..Rules::default()
+    };
     let rate = |(rate, burst): (u32, u32)| Rate::new(rate, Duration::from_secs(1), burst);
     Options {
         caps: Caps {
@@ -394,9 +471,12 @@ fn options(plan: &Plan) -> Options {
         handshake_timeout_ms: 1500,
         upgrade_timeout_ms: 1500,
         message_bytes_max: 65_536,
-        rules: Rules::default(),
-        tls: plan.listeners.clone(),
-        echo: Echo::default(),
+        rules,
+        tls,
+        echo: Echo {
+            listeners: plan.listeners.iter().map(|_| false).chain([true]).collect(),
+            message_bytes_max: ECHO_BYTES_MAX,
+        },
     }
 }
 

@@ -9,7 +9,7 @@ use protocol::client::{
 };
 use serde_json::{Value, json};
 
-use super::{Asked, Channel, Client, EXPIRED_GRACE_S, Phase, Surroundings};
+use super::{Asked, Channel, Client, EXPIRED_GRACE_S, Phase, Surroundings, ways::Way};
 use crate::sim::{
     plant::Plant,
     random::Random,
@@ -102,7 +102,14 @@ impl Client {
             view.stand = Stand::Asking(was);
             view.manner = Manner::default();
         }
+        if self.way == Way::Uni {
+            // It is told without being asked.
+            self.pending.insert(0, Asked::Connect);
+        }
         let connect = Connect { token: token.into(), subs, ..Connect::default() };
+        if self.way == Way::Uni {
+            return self.command(1, Request::Connect(connect));
+        }
         self.ask(Asked::Connect, Request::Connect(connect));
         if self.random.chance(300) {
             // Some do not wait for the answer.
@@ -232,9 +239,13 @@ impl Client {
     pub(super) fn is_fair(&self, now: Duration, around: &Surroundings, code: u16) -> bool {
         let due = |at: u64| unix(now, around).is_none_or(|unix| unix >= at + EXPIRED_GRACE_S);
         match code {
+            // What others are told by an error.
+            3004 | 3005 if self.way == Way::Uni && !self.ready => true,
             3005 => self.expire_at.is_some_and(due),
             3509 => self.meter.is_exhausted(),
             3010 => self.views.iter().any(|view| view.entry == Entry::Server),
+            // Commands that come faster than the one that waits for the relay.
+            3013 => self.way.is_emulated(),
             3504 => self.user.is_some() && around.plan.features.user_limit > 0,
             _ => false,
         }
