@@ -24,6 +24,7 @@ mod signer;
 mod state;
 mod verify;
 
+pub use bus::{BookError, BusError, IdentityError};
 pub use keyring::{KeyError, Keyring};
 pub use link::{Socket, SocketError};
 pub use run::{StartError, check_config, run};

@@ -60,3 +60,19 @@ const _: () = assert!(SIGNERS_MAX < CONNECTIONS_MAX);
 const _: () = assert!(CERTIFICATES_MAX * 2 <= KEYS_MAX);
 /// Prefixes in a list of those let in or turned away; with both lists full, settings still fit a frame several times.
 pub(crate) const PREFIXES_MAX: usize = 10_000;
+/// Connections of other edges at once, strangers' included.
+pub(crate) const MESH_CONNECTIONS_MAX: usize = 256;
+/// Bytes of publications that wait until the mesh has time; past it they fail.
+pub(crate) const MESH_ASKS_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// A connection to another edge is tried again after a pause between these ..
+pub(crate) const MESH_DIAL_PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+/// .. and at least this where the other side would not have it.
+pub(crate) const MESH_REFUSED_PAUSE: Duration = Duration::from_secs(2);
+/// Both sides must be known by then.
+pub(crate) const MESH_DIAL_TIMEOUT: Duration = Duration::from_secs(5);
+/// The file that lists the edges is looked at this often.
+pub(crate) const MESH_FILE_EVERY: Duration = Duration::from_secs(1);
+/// Edges and strangers of whom is remembered what was last wrong.
+pub(crate) const MESH_NOTES_MAX: usize = 256;
+/// A key that edges share has at least so many bytes.
+pub(crate) const MESH_KEY_BYTES_MIN: usize = 16;

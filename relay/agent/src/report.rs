@@ -188,6 +188,7 @@ fn bus(relay: &Relay) {
     for (name, value) in now {
         gauge!(name).set(value as f64);
     }
+    relay.measure_bus();
     for link in relay.bus_links() {
         gauge!("headland_relay_bus_link_up", "name" => link.name).set(f64::from(u8::from(link.up)));
     }

@@ -38,6 +38,9 @@ pub enum StartError {
     /// Certificates and keys.
     #[error(transparent)]
     Apply(#[from] ApplyError),
+    /// The bus.
+    #[error(transparent)]
+    Bus(#[from] bus::BusError),
     /// The link's socket.
     #[error(transparent)]
     Socket(#[from] SocketError),
@@ -68,6 +71,7 @@ pub fn check_config(file: &Path) -> Result<String, StartError> {
     // A relay that is made and dropped has read every key and fitted every message.
     Relay::new(&checked, 0)?;
     demo(&checked)?;
+    bus::check(&checked)?;
     Ok(format!(
         "{}: good; {} namespaces, {} certificates, link on {}, metrics on {}",
         file.display(),
@@ -130,7 +134,7 @@ async fn serve(file: &Path, checked: &Checked, relay: Arc<Relay>) -> Result<(), 
             checked.config.http.address
         );
     }
-    if let Some(bus) = bus::start(checked, &relay) {
+    if let Some(bus) = bus::start(checked, &relay, (seed()?, seed()?))? {
         relay.connect(bus);
     }
     let (stop, stopped) = watch::channel(false);

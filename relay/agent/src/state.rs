@@ -349,6 +349,13 @@ impl Relay {
         self.bus.get().map(|bus| bus.links()).unwrap_or_default()
     }
 
+    /// Sets what the bus has to say in `/metrics`.
+    pub(crate) fn measure_bus(&self) {
+        if let Some(bus) = self.bus.get() {
+            bus.measure();
+        }
+    }
+
     /// Lets the bus go, then wakes the writers it has something for. One to be closed is woken too: it finds out.
     fn wake(&self, mut broker: MutexGuard<'_, Broker>) {
         let mut woken = Vec::new();

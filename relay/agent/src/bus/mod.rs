@@ -2,13 +2,17 @@
 //!
 //! Owns the contract between [`Relay`] and an adapter. Never knows what carries it.
 
+pub(crate) mod mesh;
+
+pub use mesh::{BookError, IdentityError};
+
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use relay::bus::Ask;
 
-use crate::config::{BusKind, Checked};
+use crate::config::{BusKind, Checked, MeshError};
 use crate::state::Relay;
 
 /// An adapter to a bus. What comes back goes to [`Relay::tell`], in order for each channel.
@@ -19,6 +23,9 @@ pub(crate) trait Bus: Send + Sync + fmt::Debug {
 
     /// Every connection it has or wants.
     fn links(&self) -> Vec<Health>;
+
+    /// Sets gauges and counters of its own, for `/metrics`.
+    fn measure(&self) {}
 }
 
 /// How one connection of the bus is.
@@ -34,9 +41,30 @@ pub(crate) struct Health {
     pub(crate) error: Option<String>,
 }
 
-/// The adapter that the configuration asks for, its tasks running; `None` where this edge is alone.
-pub(crate) fn start(checked: &Checked, _relay: &Arc<Relay>) -> Option<Arc<dyn Bus>> {
+/// Why the bus that is configured cannot be.
+#[derive(Debug, thiserror::Error)]
+pub enum BusError {
+    /// The mesh.
+    #[error(transparent)]
+    Mesh(#[from] MeshError),
+}
+
+/// Reads what the configured bus needs, and connects to nobody.
+pub(crate) fn check(checked: &Checked) -> Result<(), BusError> {
     match checked.config.bus.kind.0 {
-        BusKind::Local => None,
+        BusKind::Local => Ok(()),
+        BusKind::Mesh => Ok(checked.config.bus.mesh.prepare().map(drop)?),
+    }
+}
+
+/// The adapter that the configuration asks for, its tasks running; `None` where this edge is alone. `numbers` come from a random source.
+pub(crate) fn start(
+    checked: &Checked,
+    relay: &Arc<Relay>,
+    numbers: (u64, u64),
+) -> Result<Option<Arc<dyn Bus>>, BusError> {
+    match checked.config.bus.kind.0 {
+        BusKind::Local => Ok(None),
+        BusKind::Mesh => Ok(Some(mesh::start(checked, relay, numbers)?)),
     }
 }

@@ -6,12 +6,13 @@ use relay::Following;
 use wire::config::{Places, Problem};
 use wire::config_table;
 
+use super::mesh::Mesh;
 use super::word::Kind;
 
 config_table! {
     /// `[bus]`.
     pub struct Bus {
-        /// "local": this edge is alone, its relay keeps channels in memory.
+        /// "local": this edge is alone, its relay keeps channels in memory. "mesh": relays keep links to each other.
         kind: Kind = Kind::default(),
         /// How long a channel that nobody on this edge wants any more stays subscribed on a shared bus.
         linger: Duration = Following::default().linger,
@@ -19,6 +20,8 @@ config_table! {
         position_check: Duration = Following::default().position_check,
         /// How long a shared bus may take to answer; clients get a temporary error then.
         answer_timeout: Duration = Following::default().answer_timeout,
+        /// This edge among the others, for kind "mesh".
+        mesh: Mesh = Mesh::default(),
     }
 }
 
@@ -28,6 +31,8 @@ pub enum BusKind {
     /// Nothing: one edge.
     #[default]
     Local,
+    /// Links between relays.
+    Mesh,
 }
 
 impl Bus {
@@ -38,6 +43,9 @@ impl Bus {
     }
 
     pub(super) fn check(&self, places: &Places, problems: &mut Vec<Problem>) {
+        if self.kind.0 == BusKind::Mesh {
+            self.mesh.check(places, problems);
+        }
         let second = Duration::from_secs(1);
         let least = [
             ("position_check", self.position_check, second),

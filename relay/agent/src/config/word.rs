@@ -54,6 +54,7 @@ words! {
     /// `kind` of the bus.
     Kind(BusKind) {
         "local" => BusKind::Local,
+        "mesh" => BusKind::Mesh,
     }
     /// One of `allowed_delta_types`.
     DeltaType(()) {
