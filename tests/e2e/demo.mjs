@@ -1,26 +1,9 @@
 // The demo page in headless Chromium, as two people use it in two tabs: `node demo.mjs SCENARIO`.
-import { createHash, X509Certificate } from "node:crypto";
-import { readFileSync } from "node:fs";
-import { createRequire } from "node:module";
-import { join } from "node:path";
+import { browser } from "./chromium.mjs";
 import { assert, run, within } from "./lib.mjs";
 
-const { chromium } = createRequire(join(process.env.HEADLAND_CLIENTS, "node", "from-here.js"))("playwright-core");
 const PAGE = process.env.HEADLAND_URL;
 const WITHIN_MS = 20_000;
-
-/** Chromium trusts the one key of this run; everything else about certificates stays as it is. */
-async function browser() {
-  const key = new X509Certificate(readFileSync(process.env.HEADLAND_CERTIFICATE)).publicKey;
-  const pin = createHash("sha256").update(key.export({ type: "spki", format: "der" })).digest("base64");
-  const args = [`--ignore-certificate-errors-spki-list=${pin}`, "--disable-dev-shm-usage"];
-  return chromium.launch({
-    executablePath: process.env.HEADLAND_CHROMIUM ?? "/usr/bin/chromium",
-    // The sandbox of Chromium does not run as root, as containers do.
-    chromiumSandbox: process.getuid() !== 0,
-    args,
-  });
-}
 
 /** A person with a tab of their own, joined to a channel. */
 class Person {
@@ -81,7 +64,7 @@ class Person {
 /** Gives a scenario a browser, two people in a channel of its own, and a look at what their consoles said. */
 function two(scenario) {
   return async () => {
-    const opened = await browser();
+    const opened = await browser(process.env.HEADLAND_CERTIFICATE);
     try {
       const channel = `chat:${process.pid}`;
       const ann = await Person.open(opened, "Ann", channel);

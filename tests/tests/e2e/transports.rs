@@ -1,5 +1,6 @@
 //! The same sessions over what is left when a network breaks WebSocket: the unmodified npm SDK over HTTP streams and server-sent
-//! events, plain Python over long polls, PyPI `websockets` as a client that only listens.
+//! events, from Node and from pages of other sites in Chromium, plain Python over long polls, PyPI `websockets` as a client that
+//! only listens.
 
 use tests::script;
 use tests::world::{Builder, World};
@@ -71,5 +72,19 @@ mod listening {
         a_listener_is_told_who_it_is_and_pinged
         a_listener_hears_the_channels_of_its_token
         a_listener_with_a_wrong_token_is_told_and_closed
+    }
+}
+
+mod pages {
+    use super::*;
+
+    fn with_origins() -> Builder {
+        usual().gateway("[websocket]\nallowed_origins = [\"http://*.example.com\"]\n")
+    }
+
+    scenarios! { "origins.mjs", "", "/websocket", with_origins(),
+        pages_of_an_allowed_site_chat_whatever_the_transport
+        pages_of_other_sites_get_nowhere_whatever_the_transport
+        what_other_sites_send_unasked_is_refused
     }
 }
