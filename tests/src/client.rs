@@ -193,6 +193,11 @@ impl Client {
         Self::over(Stream::open(world, world.plain, None)?, &world.ws(), &[])
     }
 
+    /// The same at an address, whoever started what answers there.
+    pub fn at(address: SocketAddr, url: &str) -> Result<Self> {
+        Self::over(Stream::Plain(tcp(address)?), url, &[])
+    }
+
     /// A client of `user`, connected over TLS.
     pub fn of(world: &World, user: &str) -> Result<Self> {
         let mut client = Self::secure(world)?;
@@ -343,6 +348,23 @@ impl Client {
             Some(text) => Ok(text),
             None => self.text_with(wanted),
         }
+    }
+
+    /// The next reply or push, if one comes in time.
+    pub fn next(&mut self, within: Duration) -> Result<Option<Value>> {
+        if self.inbox.is_empty() {
+            self.socket.get_ref().tcp().set_read_timeout(Some(within))?;
+            let read = self.socket.read();
+            self.socket.get_ref().tcp().set_read_timeout(Some(WITHIN))?;
+            match read {
+                Ok(Message::Text(text)) => self.take(text.as_str())?,
+                Ok(Message::Close(frame)) => bail!(Closed::of(frame)),
+                Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Ok(_) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(self.inbox.pop_front())
     }
 
     /// Lets time pass, answering pings and keeping what else arrives.

@@ -12,5 +12,6 @@ pub mod process;
 pub mod redis;
 pub mod script;
 pub mod sim;
+pub mod soak;
 pub mod wait;
 pub mod world;

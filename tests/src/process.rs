@@ -1,5 +1,6 @@
 //! A program under test or measurement as a child process: its log, its signals, what it costs.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
@@ -41,20 +42,26 @@ pub struct Program {
 impl Program {
     /// Starts a program with its output in a log file.
     pub fn start(path: &Path, args: &[&str], log: PathBuf) -> Result<Self> {
+        Self::start_in(None, path, args, log)
+    }
+
+    /// The same in a network namespace, as root.
+    pub fn start_in(namespace: Option<&str>, path: &Path, args: &[&str], log: PathBuf) -> Result<Self> {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let out = File::options()
             .create(true)
             .append(true)
             .open(&log)
             .with_context(|| log.display().to_string())?;
-        let mut command = if Path::new(SETPRIV).exists() {
-            let mut command = Command::new(SETPRIV);
-            command.args(["--pdeathsig", "TERM", "--"]).arg(path);
-            command
-        } else {
-            Command::new(path)
-        };
-        command.args(args).stdin(Stdio::null()).stdout(out.try_clone()?).stderr(out);
+        let mut words: Vec<&OsStr> = Vec::new();
+        if Path::new(SETPRIV).exists() {
+            words.extend([SETPRIV, "--pdeathsig", "TERM", "--"].map(OsStr::new));
+        }
+        // `ip netns exec` becomes what it executes, so the process id stays the program's.
+        words.extend(namespace.iter().flat_map(|name| ["ip", "netns", "exec", name]).map(OsStr::new));
+        words.push(path.as_os_str());
+        let mut command = Command::new(words[0]);
+        command.args(&words[1..]).args(args).stdin(Stdio::null()).stdout(out.try_clone()?).stderr(out);
         let child = command.spawn().with_context(|| format!("{} does not start", path.display()))?;
         Ok(Self { name, child, log })
     }

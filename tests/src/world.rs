@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io::ErrorKind;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -32,6 +32,7 @@ pub struct Builder {
     certificates: Vec<(&'static str, Vec<&'static str>)>,
     programs: Option<PathBuf>,
     echo: bool,
+    inside: Option<(String, IpAddr)>,
 }
 
 /// A running edge. Dropping it ends both programs and removes the folder.
@@ -53,6 +54,8 @@ pub struct World {
     pub authority: Authority,
     programs: PathBuf,
     folder: Folder,
+    /// Where the relay runs, if not where the test does.
+    namespace: Option<String>,
 }
 
 impl Default for Builder {
@@ -64,6 +67,7 @@ impl Default for Builder {
             certificates: Vec::new(),
             programs: None,
             echo: false,
+            inside: None,
         }
     }
 }
@@ -105,6 +109,13 @@ impl Builder {
         self
     }
 
+    /// Runs the relay in a network namespace, with this address for metrics and health.
+    #[must_use]
+    pub fn relay_in(mut self, namespace: &str, address: IpAddr) -> Self {
+        self.inside = Some((namespace.to_owned(), address));
+        self
+    }
+
     /// Takes the programs from another folder than that of this build.
     #[must_use]
     pub fn programs(mut self, folder: PathBuf) -> Self {
@@ -130,7 +141,11 @@ impl Builder {
             fs::write(folder.file("jwks.json"), jwks.to_string())?;
         }
         let (ports, secure6) = ports()?;
-        let [secure, plain, http] = ports;
+        let [secure, plain, mut http] = ports;
+        let (namespace, address) = self.inside.unzip();
+        if let Some(address) = address {
+            http.set_ip(address);
+        }
         let mut relay = defaults(&format!("{LINK}[http]\naddress = \"{http}\"\n{certificates}"));
         merge(&mut relay, self.relay);
         let listeners = [(Some(secure), true), (Some(plain), false), (secure6, true)];
@@ -143,9 +158,10 @@ impl Builder {
         merge(&mut gateway, self.gateway);
         fs::write(folder.file("relay.toml"), folder.fill(&relay.to_string()))?;
         fs::write(folder.file("gateway.toml"), folder.fill(&gateway.to_string()))?;
-        let relay = launch(&programs, &folder, "relay")?;
-        let gateway = launch(&programs, &folder, "gateway")?;
-        let mut world = World { relay, gateway, secure, plain, secure6, http, authority, programs, folder };
+        let relay = launch(&programs, &folder, "relay", namespace.as_deref())?;
+        let gateway = launch(&programs, &folder, "gateway", None)?;
+        let mut world =
+            World { relay, gateway, secure, plain, secure6, http, authority, programs, folder, namespace };
         world.ready()?;
         Ok(world)
     }
@@ -216,14 +232,14 @@ impl World {
 
     /// Starts the relay again after it was killed.
     pub fn restart_relay(&mut self) -> Result<()> {
-        self.relay = launch(&self.programs, &self.folder, "relay")?;
+        self.relay = launch(&self.programs, &self.folder, "relay", self.namespace.as_deref())?;
         self.ready()
     }
 
     /// Kills the gateway as a crash would and starts it again.
     pub fn restart_gateway(&mut self) -> Result<()> {
         self.gateway.kill()?;
-        self.gateway = launch(&self.programs, &self.folder, "gateway")?;
+        self.gateway = launch(&self.programs, &self.folder, "gateway", None)?;
         self.ready()
     }
 
@@ -274,10 +290,11 @@ impl World {
     }
 }
 
-fn launch(programs: &Path, folder: &Folder, name: &str) -> Result<Program> {
+fn launch(programs: &Path, folder: &Folder, name: &str, namespace: Option<&str>) -> Result<Program> {
     let config = folder.file(&format!("{name}.toml")).display().to_string();
     let program = programs.join(format!("headland-{name}"));
-    Program::start(&program, &["run", "--config", &config], folder.file(&format!("{name}.log")))
+    let args = ["run", "--config", &config];
+    Program::start_in(namespace, &program, &args, folder.file(&format!("{name}.log")))
 }
 
 /// Puts a certificate where the relay's configuration says.

@@ -12,7 +12,7 @@ mod ledger;
 mod meter;
 mod plan;
 mod plant;
-mod random;
+pub(crate) mod random;
 mod relay;
 mod secure;
 mod settle;

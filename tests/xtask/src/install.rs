@@ -27,7 +27,12 @@ const TOOLS: &[Tool] = &[
     Tool { package: "chromium", program: "chromium", probe: &["--version"] },
     Tool { package: "python3-venv", program: "python3", probe: &["-c", "import ensurepip, venv"] },
     Tool { package: REDIS, program: "redis-server", probe: &["--version"] },
+    Tool { package: "iproute2", program: "ip", probe: &["-V"] },
+    Tool { package: "nftables", program: "nft", probe: &["--version"] },
 ];
+
+/// Those that a soak needs.
+const STRIKERS: &[&str] = &[REDIS, "iproute2", "nftables"];
 
 /// What the suite `sdks` is built with.
 const SDK_TOOLS: &[Tool] = &[
@@ -68,6 +73,11 @@ pub(crate) fn scanners(report: &mut Report) -> Result<Option<PathBuf>> {
 /// Installs what attacks slowly.
 pub(crate) fn attackers(report: &mut Report) -> Result<bool> {
     tools(report, &ATTACKERS.iter().collect::<Vec<_>>())
+}
+
+/// Installs what a soak strikes with.
+pub(crate) fn soak(report: &mut Report) -> Result<bool> {
+    tools(report, &TOOLS.iter().filter(|tool| STRIKERS.contains(&tool.package)).collect::<Vec<_>>())
 }
 
 /// Installs the nightly toolchain and cargo-fuzz, by rustup and cargo.

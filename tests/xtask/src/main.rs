@@ -9,6 +9,7 @@ mod gate;
 mod install;
 mod paths;
 mod sim;
+mod soak;
 mod step;
 mod supervise;
 mod tidy;
@@ -40,6 +41,8 @@ enum Task {
     Conformance(conformance::Args),
     /// Run the fuzz targets for long, with coverage, installing what that needs.
     Fuzz(fuzz::Args),
+    /// Run edges on one bus for long while faults strike: `soak bus --bus redis --seed 7 --minutes 10`.
+    Soak(soak::Args),
     /// Check the arrows between crates and the other rules that a compiler does not know.
     Tidy,
 }
@@ -52,6 +55,7 @@ fn main() -> ExitCode {
         Task::Bench(args) => bench::run(&args),
         Task::Conformance(args) => conformance::run(&args),
         Task::Fuzz(args) => fuzz::run(&args),
+        Task::Soak(args) => soak::run(&args),
         Task::Tidy => tidy::run(),
     };
     match outcome {

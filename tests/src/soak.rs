@@ -1,0 +1,188 @@
+//! Soaking: real edges on one bus under a mixed load while faults strike, and books of what was promised and what came of it.
+
+pub mod ledger;
+mod net;
+mod people;
+mod place;
+mod strike;
+
+use std::fmt::Write;
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+pub use place::Kind;
+
+use crate::client::Client;
+use crate::sim::random::Random;
+use crate::wait;
+use ledger::{Channel, Verdict};
+use people::{Shared, Subscriber};
+use place::Place;
+
+/// Channels of the load.
+const CHANNELS: usize = 24;
+/// Subscribers on each edge, and how many of those go away now and then.
+const SUBSCRIBERS: usize = 8;
+const WANDERERS: usize = 3;
+/// Channels of one subscriber.
+const CHANNELS_EACH: usize = 12;
+/// Publishers on each edge.
+const PUBLISHERS: usize = 3;
+/// What a publisher waits between two publications.
+const PUBLISH_PAUSE: Duration = Duration::from_millis(25);
+/// Between two looks at whether all has come: a look reads all books.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Between two faults, in milliseconds, at least and at most.
+const CALM_MS: (u64, u64) = (2_000, 6_000);
+/// After the last fault everything that was acknowledged must have come within this.
+const SETTLED_WITHIN: Duration = Duration::from_secs(90);
+
+/// What is to be soaked.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Options {
+    /// Which bus.
+    #[arg(long, value_enum, default_value = "redis")]
+    pub bus: Kind,
+    /// The same seed strikes in the same order.
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// How long faults strike, in minutes.
+    #[arg(long, default_value_t = 10.0)]
+    pub minutes: f64,
+    /// How many edges.
+    #[arg(long, default_value_t = 3)]
+    pub edges: usize,
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The comparison of the books.
+    pub verdict: Verdict,
+    /// For people.
+    pub text: String,
+}
+
+/// Runs it.
+pub fn run(options: &Options) -> Result<Outcome> {
+    let mut place = Place::start(options.bus, options.edges)?;
+    let ports: Vec<_> = place.edges().map(|edge| (edge.ws(), edge.plain)).collect();
+    let tokens = place.tokens()?;
+    let connect = |edge: usize, user: &str| -> Result<Client> {
+        let (url, address) = &ports[edge];
+        let mut client = Client::at(*address, url)?;
+        let reply = client.connect(&tokens.of(user)?)?;
+        anyhow::ensure!(reply.get("connect").is_some(), "connect was answered {reply}");
+        Ok(client)
+    };
+    let shared = Shared::new();
+    let mut strikes = Vec::new();
+    let broken: Vec<anyhow::Error> = thread::scope(|scope| -> Result<Vec<anyhow::Error>> {
+        let (shared, connect) = (&shared, &connect);
+        let mut listeners = Vec::new();
+        for edge in 0..options.edges {
+            for number in 0..SUBSCRIBERS {
+                let subscriber = Subscriber::new(
+                    edge * SUBSCRIBERS + number,
+                    channels(edge, number),
+                    number < WANDERERS,
+                    shared,
+                );
+                listeners.push(scope.spawn(move || subscriber.listen(&|user| connect(edge, user))));
+            }
+            for number in 0..PUBLISHERS {
+                let number = edge * PUBLISHERS + number;
+                scope.spawn(move || {
+                    people::publisher(number, PUBLISH_PAUSE, CHANNELS, &|user| connect(edge, user), shared);
+                });
+            }
+        }
+        let struck = strike(&mut place, options, &mut strikes);
+        settle(shared);
+        shared.over.store(true, std::sync::atomic::Ordering::Relaxed);
+        let ends = listeners.into_iter().filter_map(|listener| listener.join().ok()?.err()).collect();
+        struck.map(|()| ends)
+    })?;
+    if let Some(error) = broken.into_iter().next() {
+        return Err(error.context("a subscriber"));
+    }
+    let repaired = place.repaired();
+    Ok(report(options, &shared, &strikes, repaired))
+}
+
+/// Each subscriber has half of the channels, and each channel has subscribers on every edge.
+fn channels(edge: usize, number: usize) -> Vec<Channel> {
+    (0..CHANNELS_EACH).map(|index| (edge + number + index * 2) % CHANNELS).collect()
+}
+
+/// Strikes until the time is over; what is broken by then is mended.
+fn strike(place: &mut Place, options: &Options, strikes: &mut Vec<&'static str>) -> Result<()> {
+    let mut random = Random::new(options.seed);
+    let faults = strike::faults(place);
+    let until = wait::now() + Duration::from_secs_f64(options.minutes * 60.0);
+    wait::pause(Duration::from_millis(CALM_MS.0));
+    while wait::now() < until {
+        let fault = random.pick(&faults);
+        eprintln!("{:>6.1} s left: {}", (until - wait::now()).as_secs_f64(), fault.name);
+        (fault.strike)(place, &mut random).with_context(|| fault.name)?;
+        strikes.push(fault.name);
+        wait::pause(Duration::from_millis(random.between(CALM_MS.0, CALM_MS.1)));
+    }
+    place.check()
+}
+
+/// Publishers end, then everybody gets what is still on its way.
+fn settle(shared: &Shared) {
+    use std::sync::atomic::Ordering::Relaxed;
+    shared.quiet.store(true, Relaxed);
+    let whole = || {
+        wait::pause(LOOK_EVERY);
+        let books = shared.books.lock().ok()?;
+        books.verdict().is_good().then_some(())
+    };
+    // Not reached is not an error here: the books say what is missing.
+    let _ = wait::until("everything to arrive", SETTLED_WITHIN, whole);
+}
+
+fn report(options: &Options, shared: &Shared, strikes: &[&'static str], repaired: u64) -> Outcome {
+    use std::sync::atomic::Ordering::Relaxed;
+    let books = shared.books.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let verdict = books.verdict();
+    let acknowledged: usize = books.acknowledged.values().map(std::collections::BTreeMap::len).sum();
+    let mut counts = std::collections::BTreeMap::new();
+    for strike in strikes {
+        *counts.entry(*strike).or_insert(0) += 1;
+    }
+    let faults: Vec<String> = counts.iter().map(|(name, count)| format!("{name} {count}x")).collect();
+    let mut text = String::new();
+    let _ = writeln!(
+        text,
+        "soak: {:?}, seed {}, {} edges, {:.1} minutes; faults: {}",
+        options.bus,
+        options.seed,
+        options.edges,
+        options.minutes,
+        if faults.is_empty() { "none".to_owned() } else { faults.join(", ") },
+    );
+    let rows = [
+        ("published", shared.published.load(Relaxed)),
+        ("attempts refused or unanswered, and repeated", shared.refused.load(Relaxed)),
+        ("acknowledged", acknowledged as u64),
+        ("delivered", verdict.delivered),
+        ("repaired", repaired),
+        ("recovered", verdict.recovered),
+        ("told that something is gone", verdict.told),
+        ("lost", verdict.lost),
+        ("duplicated", verdict.duplicated),
+        ("out of order", verdict.disordered),
+    ];
+    for (name, value) in rows {
+        let _ = writeln!(text, "  {name:<46} {value:>10}");
+    }
+    for fault in &verdict.faults {
+        let _ = writeln!(text, "  {fault}");
+    }
+    Outcome { verdict, text }
+}

@@ -1,0 +1,159 @@
+//! The edges and the bus they share, as real programs, with what is needed to strike them.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use anyhow::{Context, Result};
+use serde_json::json;
+
+use super::net::Net;
+use crate::credentials::hs256;
+use crate::redis::{Cluster, Server};
+use crate::world::{Builder, SECRET, World};
+
+/// Which bus.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
+pub enum Kind {
+    /// One edge alone.
+    Local,
+    /// A star around one Redis.
+    Redis,
+    /// Six nodes.
+    RedisCluster,
+    /// The edges' relays among themselves.
+    Mesh,
+}
+
+/// Everything that runs.
+#[derive(Debug)]
+pub(super) struct Place {
+    /// Which bus.
+    pub(super) kind: Kind,
+    worlds: Vec<World>,
+    /// Of each edge, where its link can be cut.
+    pub(super) nets: Vec<Net>,
+    /// The star's.
+    pub(super) redis: Option<Server>,
+    /// The cluster.
+    pub(super) cluster: Option<Cluster>,
+    /// What relays had repaired when they were killed.
+    repaired: u64,
+}
+
+/// Makes tokens of the worlds.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Tokens;
+
+impl Tokens {
+    /// For a user, for ever.
+    pub(super) fn of(self, user: &str) -> Result<String> {
+        hs256(SECRET, &json!({ "sub": user }))
+    }
+}
+
+/// How a client may use the channels of a soak, and what history keeps: more than is published while anybody is away.
+const NAMESPACE: &str = r#"
+[[channel.namespaces]]
+name = "soak"
+history_size = 5000
+history_ttl = "30m"
+force_recovery = true
+allow_subscribe_for_client = true
+allow_publish_for_client = true
+"#;
+
+/// A position is checked this often, so that a lost tail is found within the soak.
+const TIMES: &str =
+    "position_check = \"5s\"\n[client]\nrecovery_max_publication_limit = 2000\nchannel_limit = 512\n";
+
+impl Place {
+    /// Starts the bus, then the edges.
+    pub(super) fn start(kind: Kind, edges: usize) -> Result<Self> {
+        let apart = matches!(kind, Kind::Redis | Kind::Mesh);
+        let nets = if apart { nets(edges) } else { Vec::new() };
+        let redis = if kind == Kind::Redis { Some(Server::with("bind 0.0.0.0\n")?) } else { None };
+        let cluster = if kind == Kind::RedisCluster { Some(Cluster::start()?) } else { None };
+        let mut place = Self { kind, worlds: Vec::new(), nets, redis, cluster, repaired: 0 };
+        for edge in 0..edges {
+            let builder = World::builder().relay(&format!("{}{TIMES}{NAMESPACE}", place.bus(edge)?));
+            let world = place.within(builder, edge).start().with_context(|| format!("edge {edge}"))?;
+            place.worlds.push(world);
+        }
+        Ok(place)
+    }
+
+    fn within(&self, builder: Builder, edge: usize) -> Builder {
+        match self.nets.get(edge) {
+            Some(net) => builder.relay_in(net.name(), net.inside()),
+            None => builder,
+        }
+    }
+
+    /// The relay's `[bus]`.
+    fn bus(&self, edge: usize) -> Result<String> {
+        let machine = self.nets.get(edge).map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), Net::machine);
+        Ok(match self.kind {
+            Kind::Local => "[bus]\nkind = \"local\"\n".to_owned(),
+            Kind::Redis => {
+                let port = self.redis.as_ref().context("a server")?.port();
+                let address = SocketAddr::from((machine, port));
+                format!("[bus.redis]\naddress = \"redis://{address}\"\n[bus]\nkind = \"redis\"\n")
+            }
+            Kind::RedisCluster => {
+                let nodes = self.cluster.as_ref().context("a cluster")?.addresses();
+                let nodes: Vec<String> = nodes.iter().map(|node| format!("\"redis://{node}\"")).collect();
+                format!("[bus.redis]\naddress = [{}]\n[bus]\nkind = \"redis-cluster\"\n", nodes.join(", "))
+            }
+            Kind::Mesh => anyhow::bail!("mesh"),
+        })
+    }
+
+    /// The edges.
+    pub(super) fn edges(&self) -> impl ExactSizeIterator<Item = &World> {
+        self.worlds.iter()
+    }
+
+    /// Makes tokens.
+    pub(super) fn tokens(&self) -> Result<Tokens> {
+        Ok(Tokens)
+    }
+
+    /// Kills the relay of an edge and starts it again.
+    pub(super) fn restart_relay(&mut self, edge: usize, meanwhile: impl FnOnce()) -> Result<()> {
+        let world = &mut self.worlds[edge];
+        self.repaired += repaired(world);
+        world.kill_relay()?;
+        meanwhile();
+        world.restart_relay()
+    }
+
+    /// Kills the gateway of an edge and starts it again.
+    pub(super) fn restart_gateway(&mut self, edge: usize) -> Result<()> {
+        self.worlds[edge].restart_gateway()
+    }
+
+    /// Fails if anything does not run that should.
+    pub(super) fn check(&mut self) -> Result<()> {
+        for world in &mut self.worlds {
+            world.relay.check()?;
+            world.gateway.check()?;
+        }
+        Ok(())
+    }
+
+    /// Publications that were lost on the way and repaired, by all relays.
+    pub(super) fn repaired(&self) -> u64 {
+        self.repaired + self.worlds.iter().map(repaired).sum::<u64>()
+    }
+}
+
+/// A namespace for each edge, or none where that may not be made: then links are not cut.
+fn nets(edges: usize) -> Vec<Net> {
+    (0..edges).map(|_| Net::new()).collect::<Result<_>>().unwrap_or_else(|error| {
+        eprintln!("links are left alone: {error:#}");
+        Vec::new()
+    })
+}
+
+fn repaired(world: &World) -> u64 {
+    world.metrics().map_or(0, |metrics| metrics.sum("headland_relay_bus_repaired_total", &[]) as u64)
+}
