@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use wire::link::Position;
+use wire::link::{Position, Publication};
 
 use super::*;
 use crate::bus::{Ask, Tell, Ticket};
@@ -444,4 +444,71 @@ fn what_links_see_of_a_bus_that_loses_things_is_in_order_once_and_whole_or_they_
     }
     let happened = [totals.bus_gaps, totals.bus_repaired, totals.forks, totals.recovered, totals.unrecovered];
     assert!(happened.iter().all(|count| *count > 100), "the faults were there: {totals:?}");
+}
+
+/// One edge without a bus behind it: what it asks is taken apart by the test.
+fn alone() -> World {
+    let mut world = World::new(Limits::default());
+    world.broker = Broker::new(world.settings.clone(), Limits::default(), 1).following(Following::default());
+    world.open(A);
+    world.open(B);
+    world
+}
+
+/// The tickets of the reads that were asked for since.
+fn reads(world: &mut World) -> Vec<(Ticket, Option<u64>, usize)> {
+    let asks = std::iter::from_fn(|| world.broker.ask());
+    let reads = asks.filter_map(|ask| match ask {
+        Ask::Read { ticket, since, limit, .. } => Some((ticket, since, limit)),
+        _ => None,
+    });
+    reads.collect()
+}
+
+fn ask(world: &mut World, link: LinkId, recover: Option<Position<'_>>) {
+    world.ask(link, |request| ToRelay::Subscribe { request, channel: "chat:1", recover, latest: false });
+}
+
+const EPOCH: &str = "abcdEFGH";
+
+fn body() -> Vec<u8> {
+    wire::bus::body(&Publication { data: b"x", ..Publication::default() }).unwrap()
+}
+
+#[test]
+fn a_shard_that_unsubscribed_while_it_waited_is_answered_and_gets_nothing_more() {
+    let mut world = alone();
+    ask(&mut world, A, None);
+    ask(&mut world, B, None);
+    world.send(A, &ToRelay::Unsubscribe { channel: "chat:1" });
+    let (now, body) = (world.now, body());
+    world.broker.tell(now, &Tell::Joined { channel: "chat:1" });
+    let [(ticket, ..)] = reads(&mut world)[..] else { panic!("one read for both") };
+    world.broker.tell(now, &Tell::Page { ticket, offset: 6, epoch: EPOCH, publications: vec![] });
+    world.broker.tell(now, &Tell::Publication { channel: "chat:1", offset: 7, epoch: EPOCH, body: &body });
+    let answer =
+        Seen::Subscribed { offset: 6, epoch: EPOCH.to_owned(), recovered: false, publications: vec![] };
+    assert_eq!(world.take(A), [answer.clone()]);
+    assert_eq!(world.take(B), [answer, Seen::publication("chat:1", 7, "x")]);
+}
+
+#[test]
+fn however_many_recover_from_one_position_history_is_read_once() {
+    let mut world = alone();
+    let at = |offset| Some(Position { offset, epoch: EPOCH });
+    for _ in 0..500 {
+        ask(&mut world, A, at(5));
+        ask(&mut world, B, at(6));
+    }
+    let (now, body) = (world.now, body());
+    world.broker.tell(now, &Tell::Joined { channel: "chat:1" });
+    let [(ticket, since, _)] = reads(&mut world)[..] else { panic!("one read for all") };
+    assert_eq!(since, Some(5), "from the oldest");
+    let publications = vec![(6, &body[..]), (7, &body[..])];
+    world.broker.tell(now, &Tell::Page { ticket, offset: 7, epoch: EPOCH, publications });
+    let recovered = |seen: &Seen| matches!(seen, Seen::Subscribed { recovered: true, .. });
+    assert_eq!(world.take(A).iter().filter(|seen| recovered(seen)).count(), 500);
+    assert_eq!(world.take(B).iter().filter(|seen| recovered(seen)).count(), 500);
+    ask(&mut world, A, at(7));
+    assert!(reads(&mut world).is_empty() && recovered(&world.take(A)[0]), "the mirror knows");
 }
