@@ -1,6 +1,6 @@
 // Tokens and channels of the server's with the unmodified npm SDK, one scenario per run: `node tokens.mjs SCENARIO`.
 import { readFileSync } from "node:fs";
-import { sign } from "node:crypto";
+import { constants, sign } from "node:crypto";
 import { UnauthorizedError, assert, client, collect, connected, cut, event, listen, run, say, seconds, subscribed, token } from "./lib.mjs";
 
 const data = ({ data }) => data;
@@ -10,7 +10,9 @@ const base64url = (value) => Buffer.from(value).toString("base64url");
 function signed(alg, key, claims) {
   const text = `${base64url(JSON.stringify({ alg, typ: "JWT" }))}.${base64url(JSON.stringify(claims))}`;
   const digest = alg === "EdDSA" ? null : `sha${alg.slice(2)}`;
-  return `${text}.${sign(digest, Buffer.from(text), { key, dsaEncoding: "ieee-p1363" }).toString("base64url")}`;
+  const padding = alg.startsWith("PS") ? { padding: constants.RSA_PKCS1_PSS_PADDING, saltLength: constants.RSA_PSS_SALTLEN_DIGEST } : {};
+  const signature = sign(digest, Buffer.from(text), { key, dsaEncoding: "ieee-p1363", ...padding });
+  return `${text}.${signature.toString("base64url")}`;
 }
 
 /** A subscription token. */

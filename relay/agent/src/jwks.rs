@@ -117,7 +117,9 @@ fn usable(members: &Map<String, Value>) -> bool {
         ("EC", "P-384") => bytes("x") == 48 && bytes("y") == 48 && family(&["ES384"]),
         ("EC", "P-521") => bytes("x") == 66 && bytes("y") == 66 && family(&["ES512"]),
         ("RSA", _) => {
-            (256..=1024).contains(&bytes("n")) && bytes("e") > 0 && family(&["RS256", "RS384", "RS512"])
+            (256..=1024).contains(&bytes("n"))
+                && bytes("e") > 0
+                && family(&["RS256", "RS384", "RS512", "PS256", "PS384", "PS512"])
         }
         _ => false,
     };

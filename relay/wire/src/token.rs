@@ -221,6 +221,9 @@ pub enum Algorithm {
     Rs256,
     Rs384,
     Rs512,
+    Ps256,
+    Ps384,
+    Ps512,
 }
 
 impl Algorithm {
@@ -237,6 +240,9 @@ impl Algorithm {
             "RS256" => Self::Rs256,
             "RS384" => Self::Rs384,
             "RS512" => Self::Rs512,
+            "PS256" => Self::Ps256,
+            "PS384" => Self::Ps384,
+            "PS512" => Self::Ps512,
             _ => return None,
         })
     }

@@ -110,10 +110,10 @@ fn keys_made_by_openssl_sign_with_every_algorithm() {
             "rsa_public_key = '''\n{rsa}'''\necdsa_public_key = '''\n{ec}'''\neddsa_public_key = '''\n{ed}'''\n"
         );
         let world = usual().relay(&format!("[client.token]\n{keys}")).start().unwrap();
-        let files =
-            [(algorithm, "ec"), ("RS256", "rsa"), ("RS384", "rsa"), ("RS512", "rsa"), ("EdDSA", "ed")];
-        let words: Vec<String> = files
+        let rsa = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512"].map(|name| (name, "rsa"));
+        let words: Vec<String> = [(algorithm, "ec"), ("EdDSA", "ed")]
             .iter()
+            .chain(&rsa)
             .map(|(name, file)| format!("{name}={}", folder.join(format!("{file}.pem")).display()))
             .collect();
         let scenario = format!("connects_with_each_algorithm json {}", words.join(" "));

@@ -217,6 +217,16 @@ struct Jwk {
 /// RSA moduli below 2048 bits are refused, above 8192 the signature code does not go.
 const RSA_MODULUS_BYTES: std::ops::RangeInclusive<usize> = 256..=1024;
 
+/// An RSA key that names no algorithm is good for either padding.
+const RSA: [Algorithm; 6] = [
+    Algorithm::Rs256,
+    Algorithm::Rs384,
+    Algorithm::Rs512,
+    Algorithm::Ps256,
+    Algorithm::Ps384,
+    Algorithm::Ps512,
+];
+
 impl Jwk {
     /// `None` when no token could use it.
     fn key(self) -> Result<Option<Key>, ()> {
@@ -232,7 +242,7 @@ impl Jwk {
                 let point = point(&self.x, &self.y, 66)?;
                 return self.fitting(&[Algorithm::Es512], Decoding::P521(point));
             }
-            ("RSA", _) => (&[Algorithm::Rs256, Algorithm::Rs384, Algorithm::Rs512], rsa(&self.n, &self.e)?),
+            ("RSA", _) => (&RSA, rsa(&self.n, &self.e)?),
             _ => return Ok(None),
         };
         self.fitting(fitting, Decoding::Jwt(decoding))
@@ -282,6 +292,9 @@ const fn asymmetric(algorithm: Algorithm) -> Option<Jwa> {
         Algorithm::Rs256 => Jwa::RS256,
         Algorithm::Rs384 => Jwa::RS384,
         Algorithm::Rs512 => Jwa::RS512,
+        Algorithm::Ps256 => Jwa::PS256,
+        Algorithm::Ps384 => Jwa::PS384,
+        Algorithm::Ps512 => Jwa::PS512,
     })
 }
 

@@ -25,7 +25,7 @@ macro_rules! token_table {
                 hmac_previous_secret_key: Secret = Secret::default(),
                 /// Unix seconds from which they are no longer. 0: they are good until the key is removed here.
                 hmac_previous_secret_key_valid_until: u64 = 0,
-                /// Public key of RS256, RS384 and RS512 tokens, as PEM.
+                /// Public key of RS256, RS384, RS512, PS256, PS384 and PS512 tokens, as PEM.
                 rsa_public_key: Option<String> = None,
                 /// Public key of ES256, ES384 and ES512 tokens, as PEM.
                 ecdsa_public_key: Option<String> = None,

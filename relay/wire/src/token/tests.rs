@@ -24,7 +24,7 @@ fn a_token_comes_apart_into_algorithm_key_and_signed_message() {
 
 #[test]
 fn no_algorithm_and_unknown_ones_are_refused() {
-    for alg in ["none", "None", "NONE", "", "PS256", "ES521", "HS1", "es256"] {
+    for alg in ["none", "None", "NONE", "", "PS1", "ES521", "HS1", "es256"] {
         let token = token(&format!(r#"{{"alg":"{alg}"}}"#), "{}");
         assert_eq!(Unverified::parse(&token), Err(Malformed::Algorithm), "{alg}");
     }

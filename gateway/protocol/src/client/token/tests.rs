@@ -4,7 +4,8 @@ use aws_lc_rs::{
     rsa::KeySize,
     signature::{
         ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair,
-        KeyPair, RSA_PKCS1_SHA256, RSA_PKCS1_SHA384, RSA_PKCS1_SHA512, RsaKeyPair,
+        KeyPair, RSA_PKCS1_SHA256, RSA_PKCS1_SHA384, RSA_PKCS1_SHA512, RSA_PSS_SHA256, RSA_PSS_SHA384,
+        RSA_PSS_SHA512, RsaEncoding, RsaKeyPair,
     },
 };
 use proptest::prelude::*;
@@ -65,7 +66,10 @@ impl Issuer {
             Self::Ed(pair) => b64(pair.sign(bytes)),
             Self::P256(pair) | Self::P384(pair) => b64(pair.sign(&rng, bytes).unwrap()),
             Self::Rsa(pair) => {
-                let padding = match header {
+                let padding: &dyn RsaEncoding = match header {
+                    _ if header.contains("PS256") => &RSA_PSS_SHA256,
+                    _ if header.contains("PS384") => &RSA_PSS_SHA384,
+                    _ if header.contains("PS512") => &RSA_PSS_SHA512,
                     _ if header.contains("RS384") => &RSA_PKCS1_SHA384,
                     _ if header.contains("RS512") => &RSA_PKCS1_SHA512,
                     _ => &RSA_PKCS1_SHA256,
@@ -104,7 +108,7 @@ fn every_algorithm_verifies_its_own_tokens() {
         (Issuer::ed(), &["EdDSA"][..]),
         (Issuer::p256(), &["ES256"]),
         (Issuer::p384(), &["ES384"]),
-        (Issuer::rsa(), &["RS256", "RS384", "RS512"]),
+        (Issuer::rsa(), &["RS256", "RS384", "RS512", "PS256", "PS384", "PS512"]),
     ] {
         let keys = keys(&[issuer.jwk()]);
         for alg in algorithms {
@@ -220,7 +224,7 @@ fn keys_that_no_token_could_use_are_left_out() {
             r#""kty":"OKP","crv":"X25519","x":"AAAA""#.into(),
             r#""kty":"EC","crv":"secp256k1","x":"AAAA","y":"AAAA""#.into(),
             format!(r#""use":"enc",{}"#, issuer.jwk()),
-            r#""kty":"RSA","alg":"PS256","n":"x","e":"x""#.into(),
+            r#""kty":"RSA","alg":"RSA-OAEP","n":"x","e":"x""#.into(),
             r#""kty":"new""#.into(),
             format!(r#""use":"sig","key_ops":["verify"],{}"#, issuer.jwk()),
         ]

@@ -291,6 +291,18 @@ fn an_expired_subscription_ends_after_its_grace_unless_it_is_refreshed() {
 }
 
 #[test]
+fn a_subscription_of_the_servers_that_expires_ends_its_session_after_its_grace() {
+    let mut world = World::new();
+    let index = world.server_side(user(&["chat:1"]));
+    // A refresh is what gives it a time: connection tokens have none for their channels.
+    world.say(index, &format!(r#"{{"id":2,"sub_refresh":{{"channel":"chat:1","token":"{TOKEN}"}}}}"#));
+    world.verify(Claims { expire_at: 1_000_010, ..user(&["chat:1"]) });
+    assert_eq!(world.heard(index), [r#"{"id":2,"sub_refresh":{"expires":true,"ttl":10}}"#]);
+    assert_eq!(world.wait(index, 30), [""; 0]);
+    assert_eq!(world.wait(index, 10), ["close 3006"]);
+}
+
+#[test]
 fn a_sub_refresh_with_an_expired_token_says_so_and_with_a_bad_one_ends_the_connection() {
     let mut world = World::new();
     let index = world.server_side(user(&["chat:1"]));
