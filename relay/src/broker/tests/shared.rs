@@ -488,7 +488,7 @@ fn a_shard_that_unsubscribed_while_it_waited_is_answered_and_gets_nothing_more()
     world.broker.tell(now, &Tell::Publication { channel: "chat:1", offset: 7, epoch: EPOCH, body: &body });
     let answer =
         Seen::Subscribed { offset: 6, epoch: EPOCH.to_owned(), recovered: false, publications: vec![] };
-    assert_eq!(world.take(A), [answer.clone()]);
+    assert_eq!(world.take(A), std::slice::from_ref(&answer));
     assert_eq!(world.take(B), [answer, Seen::publication("chat:1", 7, "x")]);
 }
 
