@@ -179,6 +179,7 @@ impl<S: Sys, O: Outside> Reactor<S, O> {
         self.flush(now);
         let drained = self.shard.expire(now);
         self.busy |= self.shard.restore(now);
+        self.busy |= self.shard.survey(now);
         self.flush(now);
         // What was resumed by a flush or a deadline is read in the next turn, which does not wait then.
         self.note_resumed();

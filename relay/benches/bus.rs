@@ -59,6 +59,8 @@ fn run(prefix: &str) -> f64 {
                 info: None,
                 tags: Tags::NONE,
                 key: "",
+                skip_history: false,
+                delta: false,
             },
         );
         if number % 64 == 0 {

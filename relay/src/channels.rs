@@ -53,6 +53,8 @@ pub(crate) struct Totals {
     pub(crate) history_publications: usize,
     pub(crate) members: usize,
     pub(crate) presence_bytes: usize,
+    /// Channels that some link wants.
+    pub(crate) wanted: usize,
 }
 
 impl Totals {
@@ -63,6 +65,7 @@ impl Totals {
             history_publications: stream.map_or(0, Stream::len),
             members: members.map_or(0, Members::clients),
             presence_bytes: members.map_or(0, Members::bytes),
+            wanted: usize::from(!channel.links.is_empty()),
         }
     }
 
@@ -71,6 +74,7 @@ impl Totals {
         self.history_publications += other.history_publications;
         self.members += other.members;
         self.presence_bytes += other.presence_bytes;
+        self.wanted += other.wanted;
     }
 
     const fn remove(&mut self, other: Self) {
@@ -78,6 +82,7 @@ impl Totals {
         self.history_publications -= other.history_publications;
         self.members -= other.members;
         self.presence_bytes -= other.presence_bytes;
+        self.wanted -= other.wanted;
     }
 }
 

@@ -57,6 +57,10 @@ pub struct Counters {
     pub forks: u64,
     /// Subscribers who waited for a position until their time was over.
     pub waited_in_vain: u64,
+    /// Words of other relays that make no sense here, or are of another version.
+    pub words_unheard: u64,
+    /// Words for other relays that did not fit.
+    pub words_lost: u64,
 }
 
 /// What there is now.

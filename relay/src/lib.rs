@@ -23,10 +23,11 @@ mod presence;
 mod remote;
 mod results;
 mod stream;
+mod survey;
 mod users;
 
 pub use backoff::Backoff;
-pub use broker::{Broker, Event, Moved};
+pub use broker::{Broker, Event, Moved, Name};
 pub use counters::{Counters, Levels};
 pub use follow::Following;
 pub use gap::{Gap, Gaps, Marked};

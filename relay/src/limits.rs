@@ -81,6 +81,12 @@ pub(crate) const SILENCE_MAX: Duration = Duration::from_secs(4);
 pub(crate) const SETTLE_WITHIN: Duration = Duration::from_secs(5);
 /// An edge that is no longer in the list keeps its links for so long, to hand over what it has.
 pub(crate) const FORMER_WITHIN: Duration = Duration::from_secs(30);
+/// Questions to all shards that wait for answers.
+pub(crate) const SURVEYS_MAX: usize = 4096;
+/// How long shards and other relays may take to answer one.
+pub(crate) const SURVEY_TIME: Duration = Duration::from_secs(1);
+/// Words for other relays that the bus has not taken yet.
+pub(crate) const WORDS_MAX: usize = 8192;
 
 /// The bounds that an operator chooses.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -26,6 +26,10 @@ pub(crate) enum Pending {
         link: LinkId,
         request: u32,
     },
+    Remove {
+        link: LinkId,
+        request: u32,
+    },
     History {
         question: Question,
         askers: Vec<Asker>,

@@ -73,6 +73,14 @@ pub const SOURCES_MAX: usize = 65_536;
 pub const SOURCES_SWEPT_PER_TURN: usize = 16;
 /// Meters of command rates looked at per turn.
 pub const METERS_SWEPT_PER_TURN: usize = 16;
+/// Questions of the relay about all sessions or channels that wait or are walked for.
+pub const SURVEYS_MAX: usize = 8192;
+/// Bytes of those that wait.
+pub const SURVEYS_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Connections visited for them per turn, some 0.2 ms.
+pub const SURVEY_VISITS_PER_TURN: usize = 1024;
+/// The same of channels, whose names are matched.
+pub const SURVEY_CHANNELS_PER_TURN: usize = 256;
 /// Fraction of the link's outbound bound (in eighths) above which commands are refused; the rest is for departures.
 pub const LINK_COMMANDS_EIGHTHS: usize = 6;
 

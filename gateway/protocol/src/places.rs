@@ -66,6 +66,8 @@ pub enum Maker {
     Token,
     /// It is the user's personal channel.
     Personal,
+    /// The server was told to.
+    Server,
 }
 
 impl Places {

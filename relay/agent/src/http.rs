@@ -1,4 +1,4 @@
-//! HTTP on the private address: metrics, health, and the demo page where it is configured.
+//! HTTP on the private address: metrics, health, the server API, and the demo page where it is configured.
 
 use std::io;
 use std::pin::Pin;
@@ -15,8 +15,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
+use crate::api;
 use crate::demo::Demo;
-use crate::limits::HTTP_REQUESTS_MAX;
+use crate::limits::HTTP_CONNECTIONS_MAX;
 use crate::log::log;
 use crate::report;
 use crate::state::Relay;
@@ -32,11 +33,12 @@ pub(crate) async fn serve(
         .route("/metrics", get(metrics))
         .route("/health", get(health))
         .route("/health/ready", get(ready))
-        .with_state(relay);
+        .with_state(Arc::clone(&relay))
+        .merge(api::routes(relay));
     if let Some(demo) = demo {
         routes = routes.merge(demo.routes());
     }
-    let listener = Bounded { listener, connections: Arc::new(Semaphore::new(HTTP_REQUESTS_MAX)) };
+    let listener = Bounded { listener, connections: Arc::new(Semaphore::new(HTTP_CONNECTIONS_MAX)) };
     let stopped = async move {
         let _ = stop.wait_for(|stop| *stop).await;
     };

@@ -6,6 +6,7 @@
 
 pub mod config;
 
+mod api;
 mod bus;
 mod clock;
 mod counters;

@@ -43,8 +43,28 @@ pub(crate) const NAMESPACES_MAX: usize = 4096;
 pub(crate) const TICK: Duration = Duration::from_millis(100);
 /// A failed accept (descriptors are out) is tried again after this.
 pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// HTTP requests in progress at once.
-pub(crate) const HTTP_REQUESTS_MAX: usize = 64;
+/// HTTP connections at once; backends keep theirs open.
+pub(crate) const HTTP_CONNECTIONS_MAX: usize = 1024;
+/// Requests to the server API whose bodies are in memory at once; more wait.
+pub(crate) const API_REQUESTS_MAX: usize = 64;
+/// Keys of the server API beside the first.
+pub(crate) const API_KEYS_MAX: usize = 64;
+/// A request's body.
+pub(crate) const API_BODY_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// How long it may take to come.
+pub(crate) const API_BODY_WITHIN: Duration = Duration::from_secs(10);
+/// Commands of one batch.
+pub(crate) const API_BATCH_MAX: usize = 10_000;
+/// Commands of a parallel batch, or channels of a broadcast, that are worked on at once.
+pub(crate) const API_PARALLEL_MAX: usize = 128;
+/// Channels of one broadcast.
+pub(crate) const API_BROADCAST_MAX: usize = 10_000;
+/// Clients that one disconnect spares.
+pub(crate) const API_WHITELIST_MAX: usize = 1024;
+/// Questions of the server API that wait for the bus.
+pub(crate) const API_QUESTIONS_MAX: usize = 16_384;
+/// How long the bus may take to answer one.
+pub(crate) const API_ANSWER_WITHIN: Duration = Duration::from_secs(5);
 /// The demo page's client library.
 pub(crate) const DEMO_LIBRARY_BYTES_MAX: u64 = 4 * 1024 * 1024;
 /// A request for a token of the demo page, and the name in it.
@@ -58,6 +78,7 @@ pub(crate) const STOP_WITHIN: Duration = Duration::from_secs(5);
 
 const _: () = assert!(SIGNERS_MAX < CONNECTIONS_MAX);
 const _: () = assert!(CERTIFICATES_MAX * 2 <= KEYS_MAX);
+const _: () = assert!(API_REQUESTS_MAX * API_PARALLEL_MAX <= API_QUESTIONS_MAX);
 /// Prefixes in a list of those let in or turned away; with both lists full, settings still fit a frame several times.
 pub(crate) const PREFIXES_MAX: usize = 10_000;
 /// Connections of other edges at once, strangers' included.

@@ -168,6 +168,8 @@ fn bus(relay: &Relay) {
         ("headland_relay_bus_queries_shared_total", counters.queries_shared),
         ("headland_relay_bus_forks_total", counters.forks),
         ("headland_relay_bus_waited_in_vain_total", counters.waited_in_vain),
+        ("headland_relay_words_unheard_total", counters.words_unheard),
+        ("headland_relay_words_lost_total", counters.words_lost),
     ];
     for (name, value) in totals {
         counter!(name).absolute(value);
@@ -204,6 +206,12 @@ fn program(relay: &Relay, links: &[Link]) {
     counter!("headland_relay_links_refused_total").absolute(totals.links_refused);
     for (cause, count) in SIGN_REFUSALS.into_iter().zip(totals.sign_refusals) {
         counter!("headland_relay_signatures_refused_total", "cause" => cause).absolute(count);
+    }
+    for (method, result, count) in relay.api.requests() {
+        counter!("headland_relay_api_requests_total", "method" => method, "result" => result).absolute(count);
+    }
+    for (cause, count) in relay.api.refused() {
+        counter!("headland_relay_api_refused_total", "cause" => cause).absolute(count);
     }
     gauge!("headland_relay_keys").set(relay.keys() as f64);
     gauge!("headland_relay_uptime_seconds").set(relay.uptime().as_secs_f64());

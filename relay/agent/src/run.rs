@@ -128,6 +128,15 @@ async fn serve(file: &Path, checked: &Checked, relay: Arc<Relay>) -> Result<(), 
     let link = &checked.config.link;
     let socket = Socket::bind(&link.path, &link.allowed_uids)?;
     log!("link on {}, metrics on {}", link.path.display(), checked.config.http.address);
+    let access = relay.access();
+    match (access.is_off(), access.is_insecure()) {
+        (true, _) => log!("the server API is off: http_api.key is not set"),
+        (_, true) => log!(
+            "server API on http://{}/api/ WITHOUT A KEY: http_api.insecure is set",
+            checked.config.http.address
+        ),
+        _ => log!("server API on http://{}/api/", checked.config.http.address),
+    }
     if demo.is_some() {
         log!(
             "demo page on http://{}/demo/: it gives everybody on this machine a token",
@@ -142,6 +151,7 @@ async fn serve(file: &Path, checked: &Checked, relay: Arc<Relay>) -> Result<(), 
     tokio::select! {
         () = socket.serve(Arc::clone(&relay)) => {}
         () = ticks(&relay) => {}
+        () = relay.listen() => {}
         () = fetch::keep(&relay, Kind::Connection, keys.0) => {}
         () = fetch::keep(&relay, Kind::Subscription, keys.1) => {}
         () = reloads(file, checked, &relay, &mut reload) => {}

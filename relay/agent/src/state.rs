@@ -8,15 +8,17 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use relay::bus::Tell;
-use relay::{Broker, Event, LinkId, Transmit};
-use tokio::sync::{Notify, watch};
+use relay::{Broker, Event, LinkId, Name, Transmit};
+use tokio::sync::{Notify, Semaphore, watch};
+use wire::code::ErrorCode;
 use wire::frame::{self, FrameError, Greeting};
 use wire::link::{ToRelay, ToShard};
-use wire::settings::Settings;
+use wire::settings::{DataFormat, Settings};
 use wire::sign::SignReply;
 use wire::stats::ShardStats;
 use wire::token::Kind;
 
+use crate::api::{self, Access, Line};
 use crate::bus::{Bus, Health};
 use crate::clock::Clock;
 use crate::config::Checked;
@@ -24,6 +26,7 @@ use crate::counters::Counters;
 use crate::fetch::Endpoint;
 use crate::jwks;
 use crate::keyring::{KeyError, Keyring};
+use crate::limits::API_REQUESTS_MAX;
 use crate::log::log;
 use crate::signer::Refusal;
 use crate::verify::Verifier;
@@ -49,6 +52,11 @@ pub struct Relay {
     /// Tokens came whose keys are unknown, by kind.
     unknown: [Notify; 2],
     pub(crate) counters: Counters,
+    /// The server API's link into the bus.
+    pub(crate) line: Line,
+    access: RwLock<Arc<Access>>,
+    pub(crate) api: api::Counters,
+    pub(crate) api_permits: Semaphore,
 }
 
 type Endpoints = [Option<Endpoint>; 2];
@@ -119,7 +127,8 @@ impl Relay {
         let settings = prepare(checked, clock.now(), &mut keyring)?;
         let published = Published { settings: settings.clone(), fetched: <_>::default() };
         let frame = published.frame()?;
-        let broker = Broker::new(settings, checked.limits.clone(), seed);
+        let mut broker = Broker::new(settings, checked.limits.clone(), seed);
+        broker.introduce(name(checked));
         Ok(Self {
             clock,
             broker: Mutex::new(match checked.following {
@@ -136,6 +145,10 @@ impl Relay {
             endpoints: watch::Sender::new(checked.endpoints.clone()),
             unknown: <_>::default(),
             counters: Counters::default(),
+            line: Line::default(),
+            access: RwLock::new(Arc::new(Access::new(&checked.config.http_api))),
+            api: api::Counters::default(),
+            api_permits: Semaphore::new(API_REQUESTS_MAX),
         })
     }
 
@@ -152,6 +165,8 @@ impl Relay {
         *self.keyring.write().unwrap_or_else(PoisonError::into_inner) = keyring;
         let verifier = Arc::new(Verifier::new(&checked.config.client, &checked.settings));
         *self.verifier.write().unwrap_or_else(PoisonError::into_inner) = verifier;
+        *self.access.write().unwrap_or_else(PoisonError::into_inner) =
+            Arc::new(Access::new(&checked.config.http_api));
         self.broker().configure(settings);
         self.settings.send_replace(frame);
         self.endpoints.send_replace(checked.endpoints.clone());
@@ -282,6 +297,31 @@ impl Relay {
         self.broker().answer(link, &answer);
     }
 
+    /// A link of this program's own: it is told to [`Line::wake`] and is no shard's.
+    pub(crate) fn open_own(&self) -> LinkId {
+        let link = LinkId(self.last_link.fetch_add(1, Ordering::Relaxed) + 1);
+        self.broker().link_opened(link);
+        link
+    }
+
+    /// Takes a message of such a link.
+    pub(crate) fn say(&self, link: LinkId, message: &ToRelay<'_>) {
+        let mut broker = self.broker();
+        broker.receive(self.clock.now(), link, message);
+        self.wake(broker);
+    }
+
+    /// What publications of a channel must be, or why there cannot be such a channel.
+    pub(crate) fn format_of(&self, channel: &str) -> Result<DataFormat, ErrorCode> {
+        let published = self.published.lock().unwrap_or_else(PoisonError::into_inner);
+        published.settings.channel(channel).map(|options| options.publication_data_format)
+    }
+
+    /// Who may use the server API.
+    pub(crate) fn access(&self) -> Arc<Access> {
+        Arc::clone(&self.access.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
     /// Gives what waits for a link to `out`, whose bytes have been written.
     pub(crate) fn transmit(&self, link: LinkId, out: &mut Vec<u8>) -> Transmit {
         let mut broker = self.broker();
@@ -370,6 +410,7 @@ impl Relay {
             }
         }
         drop(broker);
+        woken.retain(|link| !self.line.wake(*link));
         if woken.is_empty() {
             return;
         }
@@ -386,6 +427,16 @@ impl Relay {
     fn lock_links(&self) -> MutexGuard<'_, BTreeMap<LinkId, Link>> {
         self.links.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What this relay is called among others: a random number of this run, and for people where it is.
+fn name(checked: &Checked) -> Name {
+    let mut uid = [0; 16];
+    // Without a random source nothing else here would start.
+    let _ = aws_lc_rs::rand::fill(&mut uid);
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let (host, port) = (host.trim(), checked.config.http.address.port());
+    Name { uid: wire::ClientId::from_random(uid).to_string(), name: format!("{host}_{port}") }
 }
 
 /// Settings for the bus and for gateways, with certificates.

@@ -22,6 +22,8 @@ pub(super) struct Publishing<'a> {
     pub(super) publication: Publication<'a>,
     /// Idempotency key; empty when none.
     pub(super) key: &'a str,
+    /// History does not keep it.
+    pub(super) skip_history: bool,
 }
 
 impl Broker {
@@ -48,8 +50,9 @@ impl Broker {
             return Err(code::BAD_REQUEST);
         }
         let namespace = self.admit(wanted.channel)?;
-        let publication = Publication { delta: namespace.delta_publish, ..wanted.publication };
-        match Self::kept(namespace) {
+        let delta = wanted.publication.delta || namespace.delta_publish;
+        let publication = Publication { delta, ..wanted.publication };
+        match Self::kept(namespace).filter(|_| !wanted.skip_history) {
             Some(kept) => self.publish_kept(now, wanted.channel, publication, kept),
             None => self.publish_loose(wanted.channel, publication),
         }

@@ -8,6 +8,7 @@ use wire::code::{self, ErrorCode};
 use wire::frame;
 use wire::limits::IDEMPOTENCY_KEY_BYTES_MAX;
 use wire::link::{Position, Publication, ToShard};
+use wire::settings::Namespace;
 
 use super::Broker;
 use super::answer::{HistoryQuestion, Recovery};
@@ -29,10 +30,11 @@ impl Broker {
 
     /// What the bus is to do next. Ask after each of the verbs until `None`.
     pub fn ask(&mut self) -> Option<Ask> {
-        self.remote.as_mut()?.take()
+        // Between words and what is asked of the bus there is no order.
+        self.words.pop_front().or_else(|| self.remote.as_mut()?.take())
     }
 
-    /// Takes what the bus says. [`Tell::Edges`] and [`Tell::Message`] are the shell's and do nothing here.
+    /// Takes what the bus says.
     pub fn tell(&mut self, now: Duration, tell: &Tell<'_>) {
         match *tell {
             Tell::Joined { channel } => self.joined(now, channel),
@@ -74,7 +76,13 @@ impl Broker {
                 }
             }
             Tell::Failed { ticket, code } => self.failed(now, ticket, code),
-            Tell::Done { .. } | Tell::Edges(_) | Tell::Message { .. } => {}
+            Tell::Done { ticket } => {
+                if let Some(Pending::Remove { link, request }) = self.answered(ticket) {
+                    self.queue_message(link, &ToShard::Done { request });
+                }
+            }
+            Tell::Edges(edges) => self.edges_are(now, edges),
+            Tell::Message { from, body } => self.message(now, from, body),
         }
         self.pump(now);
         self.check();
@@ -91,7 +99,8 @@ impl Broker {
             Some(
                 Pending::Publish { link, request }
                 | Pending::Presence { link, request }
-                | Pending::PresenceStats { link, request },
+                | Pending::PresenceStats { link, request }
+                | Pending::Remove { link, request },
             ) => self.fail(link, request, error),
             Some(Pending::History { askers, .. }) => {
                 for Asker { link, request, .. } in askers {
@@ -143,12 +152,25 @@ impl Broker {
             return Err(code::BAD_REQUEST);
         }
         let namespace = self.admit(wanted.channel)?;
-        let publication = Publication { delta: namespace.delta_publish, ..wanted.publication };
+        let delta = wanted.publication.delta || namespace.delta_publish;
+        let publication = Publication { delta, ..wanted.publication };
         let body = words::body(&publication).map_err(|_| code::LIMIT_EXCEEDED)?;
         if body.len() + wanted.channel.len() + 32 > PUBLICATION_BYTES_MAX {
             return Err(code::LIMIT_EXCEEDED);
         }
-        Ok((body, Self::kept(namespace)))
+        Ok((body, Self::kept(namespace).filter(|_| !wanted.skip_history)))
+    }
+
+    pub(super) fn remove_remote(&mut self, now: Duration, link: LinkId, request: u32, channel: &str) {
+        match self.admit(channel).map(Namespace::has_history) {
+            Ok(true) => {
+                let channel = channel.into();
+                let ask = |ticket| Ask::Remove { ticket, channel };
+                self.question(now, (link, request), Pending::Remove { link, request }, ask);
+            }
+            Ok(false) => self.fail(link, request, code::NOT_AVAILABLE),
+            Err(error) => self.fail(link, request, error),
+        }
     }
 
     pub(super) fn history_remote(&mut self, now: Duration, link: LinkId, question: &HistoryQuestion<'_>) {

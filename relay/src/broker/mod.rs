@@ -10,6 +10,7 @@ mod enter;
 mod follow;
 mod home;
 mod mirror;
+mod survey;
 mod sweep;
 mod users;
 
@@ -17,6 +18,7 @@ mod users;
 mod tests;
 
 pub use home::Moved;
+pub use survey::Name;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -25,12 +27,14 @@ use wire::frame;
 use wire::link::{Publication, ToRelay, ToShard};
 use wire::settings::{Namespace, Settings};
 
+use crate::bus::{Ask, EdgeId};
 use crate::channels::Channels;
 use crate::limits::META_TTL_DEFAULT;
 use crate::outbound::Outbound;
 use crate::remote::Remote;
 use crate::results::Results;
 use crate::stream::{Epochs, Kept};
+use crate::survey::Surveys;
 use crate::{Appearance, Counters, Levels, Limits, LinkId, Transmit, Users};
 
 /// What the shell must do.
@@ -58,6 +62,14 @@ pub struct Broker {
     remote: Option<Box<Remote>>,
     /// Positions by idempotency key.
     results: Results,
+    /// What this relay is called.
+    name: Name,
+    /// The other relays.
+    edges: Vec<EdgeId>,
+    /// Questions to all shards.
+    surveys: Surveys,
+    /// Words for other relays, oldest first.
+    words: VecDeque<Ask>,
     events: VecDeque<Event>,
     counters: Counters,
     scratch: Vec<u8>,
@@ -76,6 +88,10 @@ impl Broker {
             users: Users::default(),
             remote: None,
             results: Results::default(),
+            name: Name::default(),
+            edges: Vec::new(),
+            surveys: Surveys::default(),
+            words: VecDeque::new(),
             events: VecDeque::new(),
             counters: Counters::default(),
             scratch: Vec::new(),
@@ -88,7 +104,7 @@ impl Broker {
         self.check();
     }
 
-    /// A shard has connected.
+    /// A shard has connected, or somebody of this program's own who asks as a shard does: those are not named.
     pub fn link_opened(&mut self, link: LinkId) {
         debug_assert!(!self.gone.contains_key(&link), "a link's number is never used again");
         self.links.insert(link, Outbound::new());
@@ -105,6 +121,8 @@ impl Broker {
     /// A shard's connection is gone, whoever closed it. Its members stay present for the grace period.
     pub fn link_closed(&mut self, now: Duration, link: LinkId) {
         self.users.forget(link);
+        self.surveys.link_closed(link);
+        self.finish_surveys(now);
         if self.links.remove(&link).is_some_and(|outbound| outbound.entered) {
             let until = now.saturating_add(self.limits.presence_grace);
             self.gone.insert(link, sweep::Gone::until(until));
@@ -138,9 +156,9 @@ impl Broker {
                 self.enter(now, link, channel, &info, appearance);
             }
             ToRelay::Leave { channel, client } => self.leave(link, channel, client),
-            ToRelay::Publish { request, channel, data, info, tags, key } => {
-                let publication = Publication { data, info, tags, ..Publication::default() };
-                let wanted = deliver::Publishing { channel, publication, key };
+            ToRelay::Publish { request, channel, data, info, tags, key, skip_history, delta } => {
+                let publication = Publication { data, info, tags, delta, ..Publication::default() };
+                let wanted = deliver::Publishing { channel, publication, key, skip_history };
                 if self.remote.is_some() {
                     self.publish_remote(now, link, request, &wanted);
                 } else {
@@ -161,11 +179,23 @@ impl Broker {
             ToRelay::Depart { session } => self.users.depart((link, session)),
             ToRelay::UnknownKey { .. } | ToRelay::Stats(_) => {}
             ToRelay::Emulate { request, gateway, shard, session, data } => {
-                self.emulate(link, request, (gateway, shard), session, data);
+                let emulation = survey::Emulation { address: (gateway, shard), session, data };
+                self.emulate(now, link, request, &emulation);
             }
-            ToRelay::Emulated { asker, request, found } => self.emulated(LinkId(asker), request, found),
+            ToRelay::Emulated { asker, request, found } => self.emulated(now, link, asker, request, found),
+            ToRelay::Remove { request, .. } | ToRelay::Survey { request, .. } if !self.is_own(link) => {
+                self.fail(link, request, wire::code::PERMISSION_DENIED);
+            }
+            ToRelay::Remove { request, channel } => self.remove(now, link, request, channel),
+            ToRelay::Survey { request, ref question } => self.survey(now, link, request, question),
+            ToRelay::Surveyed { number, ref answer } => self.surveyed(now, link, number, answer),
         }
         self.check();
+    }
+
+    /// Whether a link is this program's own: what is for the server API is not for gateways, which face the internet.
+    fn is_own(&self, link: LinkId) -> bool {
+        self.links.get(&link).is_some_and(|outbound| outbound.address.is_none())
     }
 
     /// Queues an answer of the shell's own.
@@ -177,6 +207,8 @@ impl Broker {
     /// Lets time pass: call about ten times a second. Each call looks at a slice of the channels.
     pub fn expire(&mut self, now: Duration) {
         self.sweep(now);
+        self.surveys.expire(now);
+        self.finish_surveys(now);
         self.check();
     }
 
@@ -213,7 +245,7 @@ impl Broker {
     pub fn levels(&self) -> Levels {
         let totals = self.channels.totals();
         Levels {
-            links: self.links.len() as u64,
+            links: self.links.values().filter(|link| link.address.is_some()).count() as u64,
             questions: self.remote.as_deref().map_or(0, |remote| remote.pending() as u64),
             channels: self.channels.len() as u64,
             history_publications: totals.history_publications as u64,

@@ -1,6 +1,7 @@
 mod emulate;
 mod model;
 mod shared;
+mod survey;
 mod world;
 
 use std::time::Duration;

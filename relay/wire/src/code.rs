@@ -47,20 +47,21 @@ pub const BACKEND_ERRORS: u16 = 400;
 
 /// A reason to end one subscription. Below 2500 the SDK stays unsubscribed; from 2500 it subscribes again.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Unsubscribe {
+pub struct Unsubscribe<'a> {
     /// The number clients match on.
     pub code: u16,
     /// The text clients may show.
-    pub reason: &'static str,
+    pub reason: &'a str,
 }
 
 /// The server ended the subscription.
-pub const UNSUBSCRIBED: Unsubscribe = Unsubscribe { code: 2000, reason: "server unsubscribe" };
+pub const UNSUBSCRIBED: Unsubscribe<'static> = Unsubscribe { code: 2000, reason: "server unsubscribe" };
 /// Publications were lost and history cannot give them back.
-pub const INSUFFICIENT_STATE: Unsubscribe = Unsubscribe { code: 2500, reason: "insufficient state" };
+pub const INSUFFICIENT_STATE: Unsubscribe<'static> = Unsubscribe { code: 2500, reason: "insufficient state" };
 
 /// The subscription's time was over and it was not refreshed.
-pub const SUBSCRIPTION_EXPIRED: Unsubscribe = Unsubscribe { code: 2501, reason: "subscription expired" };
+pub const SUBSCRIPTION_EXPIRED: Unsubscribe<'static> =
+    Unsubscribe { code: 2501, reason: "subscription expired" };
 
 /// A reason to close a connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -16,6 +16,18 @@ impl ClientId {
         Self(bytes)
     }
 
+    /// What it prints as, read back; digits may be of either case.
+    pub fn parse(text: &str) -> Option<Self> {
+        let hyphen = |at: usize| matches!(at, 8 | 13 | 18 | 23);
+        let shaped =
+            |(at, byte): (usize, u8)| if hyphen(at) { byte == b'-' } else { byte.is_ascii_hexdigit() };
+        if text.len() != Self::TEXT_BYTES || !text.bytes().enumerate().all(shaped) {
+            return None;
+        }
+        let digits: String = text.split('-').collect();
+        u128::from_str_radix(&digits, 16).ok().map(|number| Self(number.to_be_bytes()))
+    }
+
     /// As it prints, in ASCII.
     pub fn text(self) -> [u8; Self::TEXT_BYTES] {
         const DIGITS: &[u8; 16] = b"0123456789abcdef";
@@ -54,5 +66,20 @@ mod tests {
         assert_eq!(id.to_string(), "ffffffff-ffff-4fff-bfff-ffffffffffff");
         let id = ClientId([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 0xf0]);
         assert_eq!(id.to_string(), "00010203-0405-0607-0809-0a0b0c0d0ef0");
+        assert_eq!(ClientId::parse(&id.to_string()), Some(id));
+    }
+
+    #[test]
+    fn what_is_no_id_is_not_read() {
+        let good = "00010203-0405-0607-0809-0a0b0c0d0ef0";
+        for bad in [
+            "",
+            &good[1..],
+            "0001020304050607-0809-0a0b-0c0d0ef000",
+            &good.replace('f', "g"),
+            "+0010203-0405-0607-0809-0a0b0c0d0ef0",
+        ] {
+            assert_eq!(ClientId::parse(bad), None, "{bad}");
+        }
     }
 }

@@ -10,6 +10,7 @@ pub mod bus;
 pub mod channel;
 pub mod code;
 pub mod config;
+pub mod edges;
 pub mod frame;
 pub mod limits;
 pub mod link;
@@ -18,6 +19,7 @@ pub mod pattern;
 pub mod settings;
 pub mod sign;
 pub mod stats;
+pub mod survey;
 pub mod tags;
 pub mod token;
 

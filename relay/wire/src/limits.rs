@@ -29,6 +29,13 @@ pub const META_BYTES_MAX: usize = 16 * 1024;
 pub const REASON_BYTES_MAX: usize = 123;
 /// Names of fields of a client's HTTP request that backends may be told.
 pub const PASSED_HEADERS_MAX: usize = 32;
+/// Hashes of users in one answer to a survey; up to so many users are counted exactly.
+pub const USERS_SKETCH_MAX: usize = 4096;
+/// What a survey's answer may take; past it the question has to be narrower.
+pub const SURVEY_BYTES_MAX: usize = 1024 * 1024;
+/// One word between relays. A bus carries it whole.
+pub const EDGE_WORD_BYTES_MAX: usize = 2 * 1024 * 1024;
 
+const _: () = assert!(SURVEY_BYTES_MAX < EDGE_WORD_BYTES_MAX && EDGE_WORD_BYTES_MAX < FRAME_BYTES_MAX);
 const _: () = assert!(RECOVERY_BYTES_MAX * 3 / 2 <= FRAME_BYTES_MAX);
 const _: () = assert!(FRAME_BYTES_MAX < LINK_TO_SHARD_BYTES_MAX);

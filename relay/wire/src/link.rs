@@ -10,6 +10,7 @@ use crate::{
     ClientId,
     backend::{Event, Outcome},
     stats::ShardStats,
+    survey::{Answer, Question},
     tags::Tags,
     token::{Claims, Kind},
 };
@@ -154,6 +155,10 @@ pub enum ToRelay<'a> {
         /// Idempotency key: of several publications with the same one in a channel, only the first is made. Empty when none.
         #[serde(borrow)]
         key: &'a str,
+        /// History does not keep it, and it has no place in the stream.
+        skip_history: bool,
+        /// Subscribers that negotiated it may get it as a difference, whatever the namespace says.
+        delta: bool,
     },
     /// Read history. Answer: `History` or `Failed`.
     History {
@@ -219,6 +224,28 @@ pub enum ToRelay<'a> {
         /// What about.
         #[serde(borrow)]
         event: Event<'a>,
+    },
+    /// Forget a channel's publications; its position stays. Answer: `Done` or `Failed`.
+    Remove {
+        /// Echoed in the answer.
+        request: u32,
+        /// The channel.
+        #[serde(borrow)]
+        channel: &'a str,
+    },
+    /// Ask every shard of every edge. Answer: `Surveyed`, within about a second, or `Failed`.
+    Survey {
+        /// Echoed in the answer.
+        request: u32,
+        /// What.
+        question: Box<Question>,
+    },
+    /// Answer to [`ToShard::Survey`].
+    Surveyed {
+        /// Of that message.
+        number: u32,
+        /// What came of it.
+        answer: Box<Answer>,
     },
 }
 
@@ -367,5 +394,24 @@ pub enum ToShard<'a> {
         /// The channel.
         #[serde(borrow)]
         channel: &'a str,
+    },
+    /// Answer to `Remove`.
+    Done {
+        /// Of the question.
+        request: u32,
+    },
+    /// A question about this shard's sessions and channels. Answer: [`ToRelay::Surveyed`].
+    Survey {
+        /// Echoed in the answer.
+        number: u32,
+        /// What.
+        question: Box<Question>,
+    },
+    /// Answer to [`ToRelay::Survey`].
+    Surveyed {
+        /// Of the question.
+        request: u32,
+        /// What came of it.
+        answer: Box<Answer>,
     },
 }

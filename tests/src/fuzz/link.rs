@@ -8,8 +8,10 @@ use wire::{
     frame::{GREETING_BYTES, Greeting, Welcome, decode, encode, split},
     limits::FRAME_BYTES_MAX,
     link::{ClientInfo, Position, Publication, ToRelay, ToShard},
+    pattern::Pattern,
     settings::Settings,
     sign::{SignReply, SignRequest},
+    survey::{self, Answer, Census, Command, Question, Subscribe},
     tags::TagsBuf,
     token::Kind,
 };
@@ -67,7 +69,16 @@ pub(super) fn seeds() -> Vec<Vec<u8>> {
         ToRelay::Unsubscribe { channel },
         ToRelay::Enter { channel, presence: true, announced: false, info },
         ToRelay::Leave { channel, client },
-        ToRelay::Publish { request: 3, channel, data: b"{}", info: Some(info), tags, key: "k" },
+        ToRelay::Publish {
+            request: 3,
+            channel,
+            data: b"{}",
+            info: Some(info),
+            tags,
+            key: "k",
+            skip_history: true,
+            delta: true,
+        },
         ToRelay::History { request: 4, channel, since: position, limit: -1, reverse: true },
         ToRelay::Presence { request: 5, channel },
         ToRelay::PresenceStats { request: 6, channel },
@@ -96,6 +107,9 @@ pub(super) fn seeds() -> Vec<Vec<u8>> {
                 key: "k",
             }),
         },
+        ToRelay::Remove { request: 10, channel },
+        ToRelay::Survey { request: 11, question: Box::new(Question::Channels(Pattern::glob("chat:*").ok())) },
+        ToRelay::Surveyed { number: 12, answer: Box::new(counted()) },
     ];
     let epoch = "xAbCdEfG";
     let publications = vec![publication; 2];
@@ -126,16 +140,52 @@ pub(super) fn seeds() -> Vec<Vec<u8>> {
             request: 12,
             outcome: Outcome::Disconnect { code: 4000, reason: "no".to_owned() },
         },
+        ToShard::Done { request: 10 },
+        ToShard::Surveyed { request: 11, answer: Box::new(counted()) },
     ];
+    let acts = [
+        survey::Act::Subscribe(Box::new(Subscribe {
+            channel: channel.to_owned(),
+            expire_at: 1,
+            info: b"{}".to_vec(),
+            data: b"{}".to_vec(),
+            recover: Some((300, epoch.to_owned())),
+            ..Subscribe::default()
+        })),
+        survey::Act::Unsubscribe {
+            channel: channel.to_owned(),
+            code: 2000,
+            reason: "server unsubscribe".to_owned(),
+        },
+        survey::Act::Disconnect { code: 3503, reason: "force disconnect".to_owned(), keep: vec![client; 2] },
+        survey::Act::Refresh { expire_at: 1, info: Some(b"{}".to_vec()) },
+    ];
+    let commands = acts.map(|act| {
+        let command = Command { user: "ann".to_owned(), client: Some(client), session: Some([3; 24]), act };
+        ToShard::Survey { number: 12, question: Box::new(Question::Command(command)) }
+    });
     let mut seeds = Vec::new();
     seeds.extend(asked.iter().map(framed));
     seeds.extend(answered.iter().map(framed));
+    seeds.extend(commands.iter().map(framed));
     seeds.push(framed(&SignRequest { key: 1, scheme: 0x0403, message: &[0x20; 64] }));
     seeds.push(framed(&SignReply::Signature(&[0x30; 70])));
     seeds.push(seeds.concat());
     let purpose = wire::frame::Purpose::Shard;
     seeds.push(Greeting { version: wire::frame::VERSION, purpose, gateway: 7, shard: 1 }.encode().to_vec());
     seeds
+}
+
+fn counted() -> Answer {
+    let mut census = Census { clients: 2, subscriptions: 3, ..Census::default() };
+    census.users.insert("ann");
+    Answer {
+        sessions: 1,
+        channels: [("chat:42".to_owned(), 2)].into(),
+        census,
+        missing: 1,
+        ..Answer::default()
+    }
 }
 
 fn framed<T: Serialize>(message: &T) -> Vec<u8> {

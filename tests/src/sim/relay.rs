@@ -337,5 +337,8 @@ const fn kind(message: &ToRelay<'_>) -> u64 {
         ToRelay::Emulate { .. } => 13,
         ToRelay::Emulated { .. } => 14,
         ToRelay::Proxy { .. } => 15,
+        ToRelay::Remove { .. } => 16,
+        ToRelay::Survey { .. } => 17,
+        ToRelay::Surveyed { .. } => 18,
     }
 }

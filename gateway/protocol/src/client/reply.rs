@@ -142,7 +142,7 @@ pub enum Push<'a> {
     /// Somebody left.
     Leave(&'a ClientInfo<'a>),
     /// The server ended the subscription.
-    Unsubscribe(Unsubscribe),
+    Unsubscribe(Unsubscribe<'a>),
     /// The server made a subscription.
     Subscribe(Subscribed<'a>),
     /// A message outside channels; its channel is empty.

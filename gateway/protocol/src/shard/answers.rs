@@ -75,6 +75,9 @@ impl Shard {
                     self.decided(now, asker, index, Ok(outcome.clone()));
                 }
             }
+            ToShard::Survey { number, question } => self.surveyed(*number, question),
+            // For the server API, which is no shard.
+            ToShard::Done { .. } | ToShard::Surveyed { .. } => {}
             ToShard::Failed { request, code: number } => {
                 if let Some(asker) = self.pending.answer(*request) {
                     self.failed(now, *request, asker, code::error(*number));
@@ -97,6 +100,7 @@ impl Shard {
         self.link.out.clear();
         self.link.restore = None;
         self.link.reappear = None;
+        self.forget_surveys();
         while let Some((request, asker)) = self.pending.lost() {
             self.failed(now, request, asker, code::INTERNAL);
         }
@@ -268,7 +272,7 @@ impl Shard {
         let last = reply.publications.last().map(|publication| publication.data);
         let reply = missed.in_reply(&manner, self.number_for(channel, &manner), reply);
         // The reply goes into the outbox before the subscription can put anything behind it.
-        self.reply(now, index, id, &Reply::Subscribe(reply));
+        self.tell_subscribed(now, index, id, channel, reply);
         if self.connections.get(index).is_some_and(|c| c.phase == Phase::Ready) {
             self.join(index, channel, wish);
             self.specialize(index, channel, manner, last);

@@ -77,13 +77,16 @@ impl Shard {
         }
     }
 
+    /// The connection of a session of this shard, by its name.
+    pub(super) fn named(&self, session: &[u8; SESSION_BYTES]) -> Option<usize> {
+        let (token, code) = session.split_first_chunk::<TOKEN_BYTES>()?;
+        constant_time::verify_slices_are_equal(&self.name.code(*token), code).ok()?;
+        self.find(u64::from_le_bytes(*token))
+    }
+
     /// Commands for a session of this shard. False when there is no such session.
     pub(super) fn emulated(&mut self, now: Now, session: &[u8; SESSION_BYTES], commands: &[u8]) -> bool {
-        let Some((token, code)) = session.split_first_chunk::<TOKEN_BYTES>() else { return false };
-        if constant_time::verify_slices_are_equal(&self.name.code(*token), code).is_err() {
-            return false;
-        }
-        let Some(index) = self.find(u64::from_le_bytes(*token)) else { return false };
+        let Some(index) = self.named(session) else { return false };
         let connection = &self.connections[index];
         if connection.phase != Phase::Ready || !connection.framing.is_emulated() {
             return false;

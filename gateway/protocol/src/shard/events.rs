@@ -138,7 +138,7 @@ impl Shard {
     }
 
     /// Ends a subscription that a client made; one that the server made ends its session, which begins anew with it.
-    pub(super) fn end_subscription(&mut self, now: Now, index: usize, channel: u32, reason: Unsubscribe) {
+    pub(super) fn end_subscription(&mut self, now: Now, index: usize, channel: u32, reason: Unsubscribe<'_>) {
         let Some(connection) = self.connections.get_mut(index) else { return };
         let Some(place) = connection.places.find(channel).filter(|place| Place::is_active(*place)) else {
             return;
@@ -151,12 +151,7 @@ impl Shard {
         connection.places.remove(channel);
         let name = Rc::clone(&self.hub.channel(channel).name);
         self.leave_channel(index, place);
-        let connection = &mut self.connections[index];
-        let encoding = connection.encoding;
-        let push = Push::Unsubscribe(reason);
-        connection.hot(&mut self.pool).outbox.push_message(encoding, |out| encoding.push(&name, &push, out));
-        self.mark_dirty(index);
-        self.check_backlog(now, index);
+        self.push(now, index, &name, &Push::Unsubscribe(reason));
     }
 
     /// Once for each encoding that a subscriber here reads.

@@ -19,6 +19,7 @@ mod opening;
 mod restore;
 mod session;
 mod special;
+mod survey;
 mod sweep;
 #[cfg(test)]
 mod tests;
@@ -140,6 +141,7 @@ pub struct Shard {
     /// The ping frame of each encoding.
     pings: Frames,
     sweep: sweep::Sweep,
+    surveys: survey::Surveys,
     meters: meters::Meters,
     drain: Option<closing::Drain>,
     random: Random,
@@ -236,6 +238,7 @@ impl Shard {
             filters: Slab::new(),
             pings,
             sweep: sweep::Sweep::default(),
+            surveys: survey::Surveys::default(),
             drain: None,
             random: Random::new(seed),
             name: emulate::Name::new(0, 0, &<_>::default()),

@@ -2,6 +2,8 @@
 //!
 //! Owns the order of a session (connect first, once). Never formats: replies are given to the connection's encoding.
 
+use std::rc::Rc;
+
 use wire::{
     backend::Act,
     code::{self, ErrorCode},
@@ -98,7 +100,11 @@ impl Shard {
         self.check_backlog(now, index);
     }
 
+    /// What no client has asked for (its id is 0) fails in silence.
     pub(super) fn reply_error(&mut self, now: Now, index: usize, id: u32, error: ErrorCode) {
+        if id == 0 {
+            return;
+        }
         self.reply(now, index, id, &Reply::Error(error));
     }
 
@@ -220,21 +226,36 @@ impl Shard {
                 self.connections[index].places.set_terms(terms);
             }
         }
+        self.begin_in(now, index, id, (known, wish), &asked.epoch, manner);
+    }
+
+    /// A subscription begins in a reserved channel: at once, or when the relay has answered. `id` is 0 where no client asked for it.
+    pub(super) fn begin_in(
+        &mut self,
+        now: Now,
+        index: usize,
+        id: u32,
+        to: (u32, Wish),
+        epoch: &str,
+        manner: Manner,
+    ) {
+        let (known, wish) = to;
         let entry = self.hub.channel(known);
         // While a lost position is being asked for, the hub has none to give.
         let unknown = wish.positioned && entry.epoch.is_empty();
         if entry.live && !wish.recover && !unknown {
-            self.subscribe_here(now, index, id, (known, wish), manner);
+            self.subscribe_here(now, index, id, to, manner);
             return;
         }
+        let name = Rc::clone(&entry.name);
         let wish = self.keep_manner(manner, wish);
         self.restore_before(now, known);
-        let recover = wish.recover.then(|| Position { offset: asked.offset, epoch: &asked.epoch });
+        let recover = wish.recover.then_some(Position { offset: wish.offset, epoch });
         let question = Question::Subscribe { channel: known, wish };
         let mut number = 0;
         let sent = self.ask(now, index, id, question, |request| {
             number = request;
-            ToRelay::Subscribe { request, channel, recover, latest: wish.latest }
+            ToRelay::Subscribe { request, channel: &name, recover, latest: wish.latest }
         });
         if sent {
             self.connections[index].places.insert(Place::waiting(known, number));
@@ -257,7 +278,7 @@ impl Shard {
         let reply = Subscribed { expiry, data: &data, delta, number, ..top.reply(wish) };
         self.specialize(index, channel, manner, None);
         self.schedule(index);
-        self.reply(now, index, id, &Reply::Subscribe(reply));
+        self.tell_subscribed(now, index, id, channel, reply);
     }
 
     /// A reservation becomes a subscription, and the relay learns who has entered.
@@ -321,7 +342,16 @@ impl Shard {
             return self.publish_by_backend(now, index, id, call, act);
         }
         let info = Some(super::events::info(self.connections[index].client, &identity, &chan_info));
-        let message = |request| ToRelay::Publish { request, channel, data, info, tags, key };
+        let message = |request| ToRelay::Publish {
+            request,
+            channel,
+            data,
+            info,
+            tags,
+            key,
+            skip_history: false,
+            delta: false,
+        };
         self.ask(now, index, id, question, message);
     }
 

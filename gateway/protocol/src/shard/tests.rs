@@ -20,6 +20,7 @@ mod echo;
 mod encodings;
 mod identity;
 mod special;
+mod survey;
 
 struct World {
     shard: Shard,

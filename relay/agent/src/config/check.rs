@@ -12,7 +12,7 @@ use wire::settings::{self, ClientOptions, RecoveryMode, Settings};
 use super::{Config, admission};
 use crate::fetch::Endpoint;
 use crate::files;
-use crate::limits::{CERTIFICATES_MAX, FILE_BYTES_MAX, NAMESPACES_MAX};
+use crate::limits::{API_KEYS_MAX, CERTIFICATES_MAX, FILE_BYTES_MAX, NAMESPACES_MAX};
 
 /// A configuration whose values fit each other. Certificates are still to be read ([`crate::Keyring`]).
 #[derive(Debug)]
@@ -34,6 +34,7 @@ impl Checked {
         let mut problems = Vec::new();
         client(&config, places, &mut problems);
         http(&config, places, &mut problems);
+        http_api(&config, places, &mut problems);
         admission::check(&config, places, &mut problems);
         certificates(&config, places, &mut problems);
         bounds(&config, places, &mut problems);
@@ -163,6 +164,20 @@ fn http(config: &Config, places: &Places, problems: &mut Vec<Problem>) {
                 address.ip()
             ),
         ));
+    }
+}
+
+fn http_api(config: &Config, places: &Places, problems: &mut Vec<Problem>) {
+    let address = config.http.address.ip();
+    if config.http_api.insecure && !address.is_loopback() {
+        let text =
+            format!("needs no key, and http.address is {address}: it must be loopback, or set a key instead");
+        problems.push(places.problem("http_api.insecure", &text));
+    }
+    let keys = config.http_api.more_keys.len();
+    if keys > API_KEYS_MAX {
+        let text = format!("has {keys} keys, at most {API_KEYS_MAX} are allowed");
+        problems.push(places.problem("http_api.more_keys", &text));
     }
 }
 

@@ -29,7 +29,7 @@ pub use mesh::{Mesh, MeshError, Peer};
 pub use namespace::{Namespace, WithoutNamespace};
 pub use secret::Secret;
 pub use token::{SubscriptionToken, Token};
-pub use word::{DeltaType, Format, Kind, Mode};
+pub use word::{DeltaType, ErrorMode, Errors, Format, Kind, Mode};
 
 /// Variables with this prefix override single values: `HEADLAND_RELAY_CLIENT_PING_INTERVAL=10s`.
 pub const PREFIX: &str = "HEADLAND_RELAY_";
@@ -41,6 +41,8 @@ config_table! {
         link: Link = Link::default(),
         /// Metrics and health, on the private side.
         http: Http = Http::default(),
+        /// The server API: backends publish, and command what sessions do, at http.address/api/.
+        http_api: HttpApi = HttpApi::default(),
         /// Client connections. Gateways are told on every reload.
         client: Client = Client::default(),
         /// Who may come. Gateways are told on every reload.
@@ -75,6 +77,20 @@ config_table! {
         address: SocketAddr = SocketAddr::from(([127, 0, 0, 1], 9000)),
         /// Listen there even if the address is public.
         allow_public_address: bool = false,
+    }
+}
+
+config_table! {
+    /// `[http_api]`.
+    pub struct HttpApi {
+        /// What requests show in the field X-API-Key. Without a key there is no API.
+        key: Secret = Secret::default(),
+        /// Further keys that are as good: the one before, or one for each backend.
+        more_keys: Vec<Secret> = Vec::new(),
+        /// Development only: requests need no key. http.address must be loopback.
+        insecure: bool = false,
+        /// "transport" tells errors by HTTP statuses as well; otherwise they are in the body of a 200.
+        error_mode: ErrorMode = ErrorMode::default(),
     }
 }
 

@@ -37,7 +37,22 @@ macro_rules! words {
     )*};
 }
 
+/// How the server API tells errors.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Errors {
+    /// In the body of an answer that is otherwise good.
+    #[default]
+    Body,
+    /// By the HTTP status too.
+    Transport,
+}
+
 words! {
+    /// `http_api.error_mode`.
+    ErrorMode(Errors) {
+        "" => Errors::Body,
+        "transport" => Errors::Transport,
+    }
     /// `force_recovery_mode`; empty is the default.
     Mode(RecoveryMode) {
         "stream" => RecoveryMode::Stream,

@@ -108,7 +108,16 @@ impl Link {
 
     pub(crate) fn publish(&mut self, channel: &str, data: &[u8]) -> u64 {
         self.ask(
-            |request| ToRelay::Publish { request, channel, data, info: None, tags: Tags::NONE, key: "" },
+            |request| ToRelay::Publish {
+                request,
+                channel,
+                data,
+                info: None,
+                tags: Tags::NONE,
+                key: "",
+                skip_history: false,
+                delta: false,
+            },
             |answer| match answer {
                 ToShard::Published { offset, .. } => *offset,
                 other => panic!("{other:?}"),

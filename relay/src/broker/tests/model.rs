@@ -112,6 +112,8 @@ impl Model {
             info: None,
             tags: Tags::NONE,
             key: "",
+            skip_history: false,
+            delta: false,
         });
     }
 

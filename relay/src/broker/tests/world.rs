@@ -7,6 +7,7 @@ use wire::ClientId;
 use wire::frame;
 use wire::link::{ClientInfo, Position, Publication, ToRelay, ToShard};
 use wire::settings::{Namespace, Settings};
+use wire::survey::{Answer, Question};
 use wire::tags::Tags;
 
 use crate::{Broker, Event, Limits, LinkId, Transmit};
@@ -29,6 +30,9 @@ pub(super) enum Seen {
     Insufficient(String),
     Emulate { asker: u32, request: u32, data: String },
     Emulated { found: bool },
+    Done,
+    Survey { number: u32, question: Question },
+    Surveyed(Answer),
 }
 
 impl Seen {
@@ -193,7 +197,16 @@ impl World {
     /// Publishes with an idempotency key.
     pub(super) fn publish_once(&mut self, link: LinkId, channel: &str, data: &str, key: &str) -> Seen {
         let (data, tags) = (data.as_bytes(), Tags::NONE);
-        self.answer(link, |request| ToRelay::Publish { request, channel, data, info: None, tags, key })
+        self.answer(link, |request| ToRelay::Publish {
+            request,
+            channel,
+            data,
+            info: None,
+            tags,
+            key,
+            skip_history: false,
+            delta: false,
+        })
     }
 
     pub(super) fn history(
@@ -296,6 +309,11 @@ fn read_message(message: &ToShard<'_>) -> (Option<u32>, Seen) {
             (None, Seen::Emulate { asker: *asker, request: *request, data })
         }
         ToShard::Emulated { request, found } => (Some(*request), Seen::Emulated { found: *found }),
+        ToShard::Done { request } => (Some(*request), Seen::Done),
+        ToShard::Survey { number, question } => {
+            (None, Seen::Survey { number: *number, question: (**question).clone() })
+        }
+        ToShard::Surveyed { request, answer } => (Some(*request), Seen::Surveyed((**answer).clone())),
     }
 }
 

@@ -18,7 +18,7 @@ pub(super) fn request_of(text: &str) -> u32 {
 
 impl World {
     /// A connection whose token says this; what is asked then.
-    fn connect(&mut self, connect: &str, claims: Claims) -> (usize, Vec<String>) {
+    pub(super) fn connect(&mut self, connect: &str, claims: Claims) -> (usize, Vec<String>) {
         let index = self.open();
         self.say(index, &format!(r#"{{"id":1,"connect":{{"token":"{TOKEN}"{connect}}}}}"#));
         self.verify(claims);
