@@ -85,7 +85,7 @@ impl Surveys {
     /// A shard's answer. One that is not waited for means nothing.
     pub(crate) fn shard_answered(&mut self, number: u32, link: LinkId, answer: Answer) {
         let Some(survey) = self.waiting.get_mut(&number) else { return };
-        if take(&mut survey.shards, link) {
+        if take(&mut survey.shards, &link) {
             survey.add(answer);
             self.settle(number);
         }
@@ -94,7 +94,7 @@ impl Surveys {
     /// The same of a relay.
     pub(crate) fn edge_answered(&mut self, number: u32, edge: EdgeId, answer: Answer) {
         let Some(survey) = self.waiting.get_mut(&number) else { return };
-        if take(&mut survey.edges, edge) {
+        if take(&mut survey.edges, &edge) {
             survey.add(answer);
             self.settle(number);
         }
@@ -104,7 +104,7 @@ impl Surveys {
     pub(crate) fn link_closed(&mut self, link: LinkId) {
         self.waiting.retain(|_, survey| !matches!(survey.asker, Asker::Link(asker, _) if asker == link));
         self.each(|survey| {
-            if take(&mut survey.shards, link) {
+            if take(&mut survey.shards, &link) {
                 survey.answer.missing += 1;
             }
         });
@@ -170,8 +170,8 @@ impl Survey {
 }
 
 /// Takes one out of a list; whether it was there.
-fn take<T: PartialEq>(all: &mut Vec<T>, one: T) -> bool {
-    let place = all.iter().position(|other| *other == one);
+fn take<T: PartialEq>(all: &mut Vec<T>, one: &T) -> bool {
+    let place = all.iter().position(|other| other == one);
     place.map(|place| all.swap_remove(place)).is_some()
 }
 

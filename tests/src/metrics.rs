@@ -61,20 +61,47 @@ impl Metrics {
     }
 }
 
+/// The answer to a request.
+#[derive(Clone, Debug)]
+pub struct Answered {
+    /// Of the answer.
+    pub status: u16,
+    /// Whole.
+    pub body: String,
+}
+
 /// A plain GET; status and body.
 pub fn get(address: SocketAddr, path: &str) -> Result<(u16, String)> {
+    let Answered { status, body } =
+        request(address, &format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"))?;
+    Ok((status, body))
+}
+
+/// A plain POST with further fields.
+pub fn post(address: SocketAddr, path: &str, fields: &[(&str, &str)], body: &str) -> Result<Answered> {
+    let fields: String = fields.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    let length = body.len();
+    let head = format!("POST {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n{fields}");
+    request(address, &format!("{head}Content-Length: {length}\r\n\r\n{body}"))
+}
+
+fn request(address: SocketAddr, text: &str) -> Result<Answered> {
     let mut stream =
         TcpStream::connect_timeout(&address, ANSWER_WITHIN).with_context(|| address.to_string())?;
     stream.set_read_timeout(Some(ANSWER_WITHIN))?;
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer)?;
-    let status = answer.split(' ').nth(1).and_then(|code| code.parse().ok()).context("not an HTTP answer")?;
-    let (head, body) = answer.split_once("\r\n\r\n").context("not an HTTP answer")?;
-    if head.to_ascii_lowercase().contains("transfer-encoding: chunked") {
-        return Ok((status, dechunk(body)));
-    }
-    Ok((status, body.to_owned()))
+    // Who refuses a body early may not read all of it: the answer is what counts.
+    let _ = stream.write_all(text.as_bytes());
+    let mut answer = Vec::new();
+    let read = stream.read_to_end(&mut answer);
+    let answer = String::from_utf8(answer)?;
+    let status = answer.split(' ').nth(1).and_then(|code| code.parse().ok());
+    let (Some(status), Some((head, body))) = (status, answer.split_once("\r\n\r\n")) else {
+        read?;
+        anyhow::bail!("not an HTTP answer: {answer}");
+    };
+    let chunked = head.to_ascii_lowercase().contains("transfer-encoding: chunked");
+    let body = if chunked { dechunk(body) } else { body.to_owned() };
+    Ok(Answered { status, body })
 }
 
 fn dechunk(mut body: &str) -> String {

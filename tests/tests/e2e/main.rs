@@ -24,6 +24,7 @@ macro_rules! everywhere {
 }
 
 mod admission;
+mod api;
 mod channels;
 mod config;
 mod demo;

@@ -263,6 +263,7 @@ impl Shard {
             announced: granted.announced,
             info: wanted.info.as_slice().into(),
             data: wanted.data.as_slice().into(),
+            ..Terms::default()
         });
         self.begin_in(now, index, 0, (known, granted.wish(&asked)), epoch, Manner::default());
         true
@@ -299,7 +300,8 @@ impl Shard {
         let expire_at = if self.policy.settings.client.insecure { 0 } else { expire_at };
         let connection = &mut self.connections[index];
         connection.expire_at = tokens::second(expire_at);
-        let renamed = info.and_then(|info| Identity::new(connection.identity.user(), info));
+        let renamed =
+            info.and_then(|info| Identity::new(connection.identity.user(), info, connection.identity.meta()));
         if let Some(identity) = renamed {
             connection.identity = identity;
             let places = connection.places.as_slice().to_vec();

@@ -3,9 +3,11 @@
 //! Owns requests, their bounds and how errors are told. What a method does is in `methods`, and is asked of the bus as a shard would.
 
 mod access;
+mod batch;
 mod counters;
 mod line;
 mod methods;
+mod sessions;
 mod words;
 
 use std::sync::Arc;
@@ -162,7 +164,7 @@ async fn old(State(relay): State<Arc<Relay>>, request: Request) -> Response {
             return refused;
         }
     };
-    match methods::run_old(&relay, &body).await {
+    match batch::run_old(&relay, &body).await {
         Some(replies) => json(StatusCode::OK, replies),
         None => {
             relay.api.unserved(Unserved::Body);
