@@ -36,8 +36,8 @@ impl Mesh {
                     peer.interest.unwant(&channel);
                 });
             }
-            Ask::Publish { ticket, channel, body, key, .. } => {
-                self.publish(ticket, &channel, &body, &key, told);
+            Ask::Publish { ticket, channel, body, key, kept } => {
+                self.publish(ticket, &channel, (&body, kept.is_none()), &key, told);
             }
             Ask::Read { ticket, channel, since, limit, reverse, .. } => {
                 let question = |request| ToRelay::History {
@@ -115,13 +115,22 @@ impl Mesh {
         }
     }
 
-    fn publish(&mut self, ticket: Ticket, channel: &str, body: &[u8], key: &str, told: &mut Told<'_>) {
-        let Ok(Publication { data, info, tags, .. }) = wire::bus::publication(0, body) else {
+    /// Has the owner publish a body, or pass it on without keeping it.
+    fn publish(
+        &mut self,
+        ticket: Ticket,
+        channel: &str,
+        (body, skip_history): (&[u8], bool),
+        key: &str,
+        told: &mut Told<'_>,
+    ) {
+        let Ok(Publication { data, info, tags, delta, .. }) = wire::bus::publication(0, body) else {
             return told(Tell::Failed { ticket, code: code::BAD_REQUEST });
         };
         let first = self.list.owner(channel);
         let linked = self.places(channel).find(|place| self.peers[*place].home().is_some());
-        let question = |request| ToRelay::Publish { request, channel, data, info, tags, key };
+        let question =
+            |request| ToRelay::Publish { request, channel, data, info, tags, key, skip_history, delta };
         self.counters.published += 1;
         let place = linked.unwrap_or(first);
         self.question(place, ticket, About::Small, 0, Class::Question, question, told);

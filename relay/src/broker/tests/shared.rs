@@ -174,7 +174,16 @@ impl Scene {
         let channel = self.shards[&link].channel;
         let data = self.published.to_string();
         let (data, tags) = (data.as_bytes(), wire::tags::Tags::NONE);
-        let ask = |request| ToRelay::Publish { request, channel, data, info: None, tags, key: "" };
+        let ask = |request| ToRelay::Publish {
+            request,
+            channel,
+            data,
+            info: None,
+            tags,
+            key: "",
+            skip_history: false,
+            delta: false,
+        };
         self.edge(link).world.ask(LinkId(link), ask);
     }
 
