@@ -259,8 +259,7 @@ impl Shard {
             channel: known,
             expire_at: tokens::second(wanted.expire_at),
             maker: Maker::Server,
-            presence: granted.presence,
-            announced: granted.announced,
+            overrides: wanted.overrides,
             info: wanted.info.as_slice().into(),
             data: wanted.data.as_slice().into(),
             ..Terms::default()

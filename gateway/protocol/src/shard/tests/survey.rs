@@ -59,7 +59,7 @@ impl World {
     }
 
     /// For how many sessions a command was.
-    fn told(&mut self, command: Command) -> u32 {
+    fn done(&mut self, command: Command) -> u32 {
         self.ask_all(7, Question::Command(command));
         match &self.answers()[..] {
             [(7, Answer { sessions, missing: 0, .. })] => *sessions,
@@ -72,11 +72,11 @@ impl World {
 fn a_user_is_disconnected_with_the_asked_code_and_nobody_else_is() {
     let mut world = World::new();
     let ((ann, _), (tab, _), (bob, _)) = (world.session("ann"), world.session("ann"), world.session("bob"));
-    assert_eq!(world.told(of("ann", disconnect())), 2);
+    assert_eq!(world.done(of("ann", disconnect())), 2);
     assert_eq!(world.heard(ann), ["close 4001"]);
     assert_eq!(world.heard(tab), ["close 4001"]);
     assert_eq!(world.heard(bob), [""; 0]);
-    assert_eq!(world.told(of("nobody", disconnect())), 0);
+    assert_eq!(world.done(of("nobody", disconnect())), 0);
 }
 
 #[test]
@@ -84,10 +84,10 @@ fn one_session_can_be_meant_and_some_can_be_spared() {
     let mut world = World::new();
     let ((ann, id), (tab, other)) = (world.session("ann"), world.session("ann"));
     let keep = Act::Disconnect { code: 3503, reason: String::new(), keep: vec![id, other] };
-    assert_eq!(world.told(of("ann", keep)), 0);
+    assert_eq!(world.done(of("ann", keep)), 0);
     let not_theirs = Command { client: Some(id), ..of("bob", disconnect()) };
-    assert_eq!(world.told(not_theirs), 0, "the user has to be right as well");
-    assert_eq!(world.told(Command { client: Some(id), ..of("ann", disconnect()) }), 1);
+    assert_eq!(world.done(not_theirs), 0, "the user has to be right as well");
+    assert_eq!(world.done(Command { client: Some(id), ..of("ann", disconnect()) }), 1);
     assert_eq!(world.heard(ann), ["close 4001"]);
     assert_eq!(world.heard(tab), [""; 0]);
 }
@@ -97,7 +97,7 @@ fn the_server_subscribes_and_unsubscribes() {
     let mut world = World::new();
     let (ann, _) = world.session("ann");
     let wanted = Subscribe { data: br#"{"d":1}"#.to_vec(), ..subscribe("chat:1") };
-    assert_eq!(world.told(of("ann", Act::Subscribe(Box::new(wanted.clone())))), 1);
+    assert_eq!(world.done(of("ann", Act::Subscribe(Box::new(wanted.clone())))), 1);
     assert_eq!(
         world.heard(ann),
         [
@@ -106,9 +106,9 @@ fn the_server_subscribes_and_unsubscribes() {
     );
     world.publish("chat:1", 6);
     assert_eq!(world.heard(ann), [r#"{"push":{"channel":"chat:1","pub":{"data":{},"offset":6}}}"#]);
-    assert_eq!(world.told(of("ann", Act::Subscribe(Box::new(wanted)))), 1, "again changes nothing");
+    assert_eq!(world.done(of("ann", Act::Subscribe(Box::new(wanted)))), 1, "again changes nothing");
     assert_eq!(world.heard(ann), [""; 0]);
-    assert_eq!(world.told(of("ann", unsubscribe("chat:1"))), 1);
+    assert_eq!(world.done(of("ann", unsubscribe("chat:1"))), 1);
     assert_eq!(
         world.heard(ann),
         [r#"{"push":{"channel":"chat:1","unsubscribe":{"code":2000,"reason":"server unsubscribe"}}}"#]
@@ -121,7 +121,7 @@ fn a_second_subscriber_of_a_live_channel_needs_no_answer() {
     let mut world = World::new();
     world.subscribed("chat:1");
     let (ann, _) = world.session("ann");
-    world.told(of("ann", Act::Subscribe(Box::new(subscribe("chat:1")))));
+    world.done(of("ann", Act::Subscribe(Box::new(subscribe("chat:1")))));
     let said = world.heard(ann);
     assert!(said[0].contains(r#""subscribe":{"recoverable":true,"epoch":"e","offset":5"#), "{said:?}");
 }
@@ -181,7 +181,7 @@ fn a_subscription_of_the_servers_that_expires_ends_its_session() {
     let mut world = World::new();
     let (ann, _) = world.session("ann");
     let wanted = Subscribe { expire_at: world.now.unix + 3, ..subscribe("chat:1") };
-    world.told(of("ann", Act::Subscribe(Box::new(wanted))));
+    world.done(of("ann", Act::Subscribe(Box::new(wanted))));
     world.heard(ann);
     assert_eq!(world.wait(ann, 27), [""; 0]);
     assert_eq!(world.wait(ann, 2), ["close 3006"]);
@@ -192,10 +192,10 @@ fn a_session_gets_another_expiry_or_none() {
     let mut world = World::new();
     let (ann, _) = world.session("ann");
     let expire_at = world.now.unix + 2;
-    assert_eq!(world.told(of("ann", Act::Refresh { expire_at, info: None })), 1);
+    assert_eq!(world.done(of("ann", Act::Refresh { expire_at, info: None })), 1);
     assert_eq!(world.heard(ann), [""; 0], "one with commands knows from its token when to come");
     assert_eq!(u64::from(world.shard.connections[ann].expire_at), expire_at);
-    world.told(of("ann", Act::Refresh { expire_at: 0, info: Some(b"{\"n\":2}".to_vec()) }));
+    world.done(of("ann", Act::Refresh { expire_at: 0, info: Some(b"{\"n\":2}".to_vec()) }));
     assert_eq!(world.shard.connections[ann].expire_at, 0);
     assert_eq!(world.shard.connections[ann].identity.info(), b"{\"n\":2}");
 }
@@ -269,16 +269,16 @@ fn listeners_get_the_pushes_too() {
     world.say(index, "{}");
     world.heard(index);
     let wanted = Act::Subscribe(Box::new(subscribe("chat:1")));
-    assert_eq!(world.told(of("", wanted)), 1);
+    assert_eq!(world.done(of("", wanted)), 1);
     assert!(world.heard(index)[0].starts_with(r#"{"channel":"chat:1","subscribe":{"#));
     let expire_at = world.now.unix + 60;
-    world.told(of("", Act::Refresh { expire_at, info: None }));
+    world.done(of("", Act::Refresh { expire_at, info: None }));
     assert_eq!(world.heard(index), [r#"{"refresh":{"expires":true,"ttl":60}}"#]);
-    world.told(of("", unsubscribe("chat:1")));
+    world.done(of("", unsubscribe("chat:1")));
     assert_eq!(
         world.heard(index),
         [r#"{"channel":"chat:1","unsubscribe":{"code":2000,"reason":"server unsubscribe"}}"#]
     );
-    world.told(of("", disconnect()));
+    world.done(of("", disconnect()));
     assert_eq!(world.heard(index), [r#"{"disconnect":{"code":4001,"reason":"go"}}"#, "close 4001"]);
 }
