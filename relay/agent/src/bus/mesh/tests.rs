@@ -230,7 +230,16 @@ impl Edge {
     fn try_publish(&mut self, channel: &str, data: &str) -> Result<(u64, String), u16> {
         let request = self.number();
         let tags = Tags::default();
-        self.say(&ToRelay::Publish { request, channel, data: data.as_bytes(), info: None, tags, key: data });
+        self.say(&ToRelay::Publish {
+            request,
+            channel,
+            data: data.as_bytes(),
+            info: None,
+            tags,
+            key: data,
+            skip_history: false,
+            delta: false,
+        });
         self.hear(|message| match message {
             ToShard::Published { request: of, offset, epoch, .. } if *of == request => {
                 Some(Ok((*offset, (*epoch).to_owned())))
