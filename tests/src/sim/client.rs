@@ -471,7 +471,8 @@ impl Client {
     fn hear(&mut self, now: Duration, around: &mut Surroundings, word: Word) -> Result<(), String> {
         match word {
             Word::Opened => {
-                around.trace.note("opened", self.number as u64, 0);
+                let deflates = self.wire.as_ref().is_some_and(Wire::deflates);
+                around.trace.note("opened", self.number as u64, u64::from(deflates));
                 if self.manner.idle == 2 || self.way == Way::Poll {
                     return Ok(());
                 }

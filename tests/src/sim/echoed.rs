@@ -105,7 +105,10 @@ impl Echoed {
     fn hear(&mut self, around: &Surroundings, word: Word) -> Result<(), String> {
         match word {
             Word::Opened => self.open = true,
-            Word::Echo(opcode, payload) => return self.comes_back(&(opcode, payload)),
+            Word::Echo(opcode, payload) => {
+                around.trace.note("echo", self.number as u64, payload.len() as u64);
+                return self.comes_back(&(opcode, payload));
+            }
             Word::Pong(payload) => return self.comes_back(&(Opcode::Ping, payload)),
             Word::Close(code) => {
                 let fair = self.closing || code == Some(3001) && around.phase == Phase::Draining;

@@ -142,6 +142,11 @@ impl Wire {
         false
     }
 
+    /// Whether compressed messages are agreed on.
+    pub(super) const fn deflates(&self) -> bool {
+        self.deflated.is_some()
+    }
+
     /// One HTTP request.
     pub(super) fn request(&mut self, service: Service, body: &[u8], random: &mut Random) {
         let mut request = Vec::new();
