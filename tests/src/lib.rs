@@ -5,6 +5,7 @@ pub mod bench;
 pub mod client;
 pub mod conformance;
 pub mod credentials;
+pub mod cut;
 pub mod fuzz;
 pub mod jwks;
 pub mod metrics;

@@ -33,6 +33,7 @@ mod echo;
 mod features;
 mod loadgen;
 mod loss;
+mod mesh;
 mod sandbox;
 mod sdk;
 mod session;
