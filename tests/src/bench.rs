@@ -9,6 +9,7 @@ mod hold;
 mod load;
 mod machine;
 mod memory;
+mod mesh;
 mod report;
 mod sends;
 mod wire_calls;
@@ -76,6 +77,12 @@ pub const BENCHES: &[Bench] = &[
         about: "delivery times of a steady stream to 1,000 TLS connections under a flood of handshakes",
         runs: 3,
         run: flood::run,
+    },
+    Bench {
+        name: "mesh",
+        about: "links and forwarded publications of blind broadcast, mesh and star with 2 to 32 edges",
+        runs: 1,
+        run: mesh::run,
     },
     Bench { name: "idle", about: "CPU per 100,000 connections with 25 s pings", runs: 3, run: hold::idle },
     Bench {

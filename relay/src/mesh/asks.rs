@@ -133,6 +133,7 @@ impl Mesh {
             |request| ToRelay::Publish { request, channel, data, info, tags, key, skip_history, delta };
         self.counters.published += 1;
         let place = linked.unwrap_or(first);
+        self.counters.forwarded += u64::from(self.peers[place].name != self.me);
         self.question(place, ticket, About::Small, 0, Class::Question, question, told);
     }
 

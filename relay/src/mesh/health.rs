@@ -54,6 +54,8 @@ pub struct Counters {
     pub links_overflowed: u64,
     /// Publications of this edge on their way to an owner, this edge included.
     pub published: u64,
+    /// Those of them that another edge owns the channel of.
+    pub forwarded: u64,
     /// Publications that other owners sent here, wanted ones.
     pub received: u64,
     /// Publications that came for a channel that was not joined any more, or not yet again.

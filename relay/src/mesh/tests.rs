@@ -116,3 +116,30 @@ fn a_cut_is_noticed_within_seconds() {
     world.pass(crate::limits::SILENCE_MAX + Duration::from_millis(300));
     assert_eq!(world.links_up(), 0);
 }
+
+proptest::proptest! {
+    #[test]
+    fn what_another_edge_may_say_harms_nobody(
+        frames in proptest::collection::vec((0u8..4, proptest::collection::vec(0u8..32, 0..40)), 0..60),
+    ) {
+        use crate::bus::EdgeId;
+        let list = crate::mesh::List::new(["a", "b"]).unwrap();
+        let (settings, limits) = (wire::settings::Settings::default(), crate::Limits::default());
+        let mut mesh = crate::mesh::Mesh::new(Duration::ZERO, "a", list.clone(), &settings, &limits, (1, 1));
+        let now = Duration::from_secs(1);
+        let mut link = mesh.opened(now, "b", EdgeId(2), &mut |_| ()).unwrap();
+        let mut bytes = Vec::new();
+        let word = wire::mesh::Word::List { digest: list.digest() };
+        wire::mesh::encode(wire::mesh::Class::Word, &word, &mut bytes).unwrap();
+        mesh.receive(now, link, &bytes, &mut |_| ()).unwrap();
+        for (class, body) in frames {
+            let mut bytes = (body.len() as u32).to_le_bytes().to_vec();
+            bytes[3] = class;
+            bytes.extend(body);
+            if mesh.receive(now, link, &bytes, &mut |_| ()).is_err() {
+                link = mesh.opened(now, "b", EdgeId(2), &mut |_| ()).unwrap();
+            }
+        }
+        mesh.expire(now, &mut |_| ());
+    }
+}

@@ -148,9 +148,9 @@ fn what_was_published_behind_a_cut_comes_once_it_is_healed() {
     for round in 0..3 {
         // Once a connection that ends, once one that says nothing any more.
         if round == 1 {
-            cut.silence()
+            cut.silence();
         } else {
-            cut.cut()
+            cut.cut();
         }
         linked(&worlds[0], 1);
         let first = 2 + 3 * round;

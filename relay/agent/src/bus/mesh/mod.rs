@@ -270,6 +270,7 @@ impl Bus for MeshBus {
             ("headland_mesh_links_silent_total", counters.links_silent),
             ("headland_mesh_links_overflowed_total", counters.links_overflowed),
             ("headland_mesh_published_total", counters.published),
+            ("headland_mesh_forwarded_total", counters.forwarded),
             ("headland_mesh_received_total", counters.received),
             ("headland_mesh_unwanted_total", counters.unwanted),
             ("headland_mesh_unreachable_total", counters.unreachable),
