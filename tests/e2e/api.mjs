@@ -12,10 +12,11 @@ await run({
     say("connected");
     const { channel, recoverable, streamPosition, data } = await subscribing;
     assert.deepEqual([channel, recoverable, data], ["chat:server", true, { welcome: "ann" }]);
-    assert.equal(Number(streamPosition.offset), 1);
+    const top = Number(streamPosition.offset);
+    assert.ok(top > 0);
     say("subscribed");
     const [first] = await heard.until(1);
-    assert.deepEqual([first.channel, first.data, first.offset], ["chat:server", { n: 2 }, 2]);
+    assert.deepEqual([first.channel, first.data, first.offset], ["chat:server", { n: 2 }, top + 1]);
     const ending = event(ann, "unsubscribed");
     say("published");
     assert.equal((await ending).channel, "chat:server");

@@ -100,13 +100,13 @@ mod cent {
                 script.hear("done").unwrap();
             };
             tell("subscribe", &json!({ "user": "ann", "channel": "chat:x", "data": { "d": 1 } }));
-            let push = ann.push_of("subscribe").unwrap();
+            let push = ann.push().unwrap();
             assert_eq!(
                 (&push["channel"], &push["subscribe"]["data"]),
                 (&json!("chat:x"), &json!({ "d": 1 }))
             );
             tell("unsubscribe", &json!({ "user": "ann", "channel": "chat:x" }));
-            assert_eq!(ann.push_of("unsubscribe").unwrap()["unsubscribe"]["code"], json!(2000));
+            assert_eq!(ann.push_of("unsubscribe").unwrap()["code"], json!(2000));
             tell("refresh", &json!({ "user": "ann", "expire_at": world.unix() + 3600 }));
             tell("disconnect", &json!({ "user": "ann", "disconnect": { "code": 4001, "reason": "go" } }));
             assert_eq!(ann.closed().unwrap().code, 4001);
@@ -319,8 +319,8 @@ fn a_subscription_of_the_servers_recovers_and_expires() {
     let mut ann = Client::of(&world, "ann").unwrap();
     let since = json!({ "offset": 1 });
     done(&world, "subscribe", &json!({ "user": "ann", "channel": "chat:r", "recover_since": since }));
-    assert_eq!(ann.push_of("subscribe").unwrap()["subscribe"]["offset"], json!(1));
-    let offsets: Vec<Value> = (0..2).map(|_| ann.push_of("pub").unwrap()["pub"]["offset"].clone()).collect();
+    assert_eq!(ann.push_of("subscribe").unwrap()["offset"], json!(1));
+    let offsets: Vec<Value> = (0..2).map(|_| ann.push_of("pub").unwrap()["offset"].clone()).collect();
     assert_eq!(offsets, [json!(2), json!(3)]);
     let expiring = json!({ "user": "ann", "channel": "chat:e", "expire_at": world.unix() + 1 });
     done(&world, "subscribe", &expiring);

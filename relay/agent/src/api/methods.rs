@@ -300,7 +300,12 @@ impl<'a> Member<'a> {
 
 /// The arguments of a method.
 pub(super) fn read<'p, T: serde::Deserialize<'p>>(params: &'p str) -> Result<T, Refusal> {
-    serde_json::from_str(params).map_err(|_| Refusal { malformed: true, ..code::BAD_REQUEST.into() })
+    let malformed = || Refusal { malformed: true, ..code::BAD_REQUEST.into() };
+    // The library would take a list for an object with its members in order.
+    if !params.trim_start().starts_with('{') {
+        return Err(malformed());
+    }
+    serde_json::from_str(params).map_err(|_| malformed())
 }
 
 fn owned<T: DeserializeOwned>(params: &str) -> Result<T, Refusal> {
