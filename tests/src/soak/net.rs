@@ -1,6 +1,7 @@
 //! Links that can be cut: a network namespace for an edge's relay, joined to the machine by a veth pair, with packets dropped on order.
 //! Needs root and nftables; owns only what it made itself.
 
+use std::fs;
 use std::net::{IpAddr, Ipv4Addr};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -48,6 +49,9 @@ impl Net {
         ip(&["-n", &self.name, "link", "set", &inner, "up"])?;
         ip(&["-n", &self.name, "link", "set", "lo", "up"])?;
         ip(&["-n", &self.name, "route", "add", "default", "via", &self.host(1).to_string()])?;
+        // Edges reach each other through the machine; the setting goes with the interface.
+        let forwarding = format!("/proc/sys/net/ipv4/conf/{outer}/forwarding");
+        fs::write(&forwarding, "1").with_context(|| forwarding.clone())?;
         self.nft("add table inet soak")?;
         self.nft("add chain inet soak input { type filter hook input priority 0; }")
     }
@@ -73,7 +77,12 @@ impl Net {
         if of_a_hundred == 0 {
             return Ok(());
         }
-        self.nft(&format!("add rule inet soak input numgen random mod 100 < {of_a_hundred} drop"))
+        let which = if of_a_hundred < 100 {
+            format!("numgen random mod 100 < {of_a_hundred} ")
+        } else {
+            String::new()
+        };
+        self.nft(&format!("add rule inet soak input {which}drop"))
     }
 
     const fn host(&self, host: u8) -> Ipv4Addr {

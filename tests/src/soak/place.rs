@@ -1,6 +1,6 @@
 //! The edges and the bus they share, as real programs, with what is needed to strike them.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 
 use anyhow::{Context, Result};
 use serde_json::json;
@@ -33,6 +33,8 @@ pub(super) struct Place {
     pub(super) nets: Vec<Net>,
     /// The star's.
     pub(super) redis: Option<Server>,
+    /// Where the mesh's relays meet.
+    meeting: Vec<SocketAddr>,
     /// The cluster.
     pub(super) cluster: Option<Cluster>,
     /// What relays had repaired when they were killed.
@@ -72,7 +74,8 @@ impl Place {
         let nets = if apart { nets(edges) } else { Vec::new() };
         let redis = if kind == Kind::Redis { Some(Server::with("bind 0.0.0.0\n")?) } else { None };
         let cluster = if kind == Kind::RedisCluster { Some(Cluster::start()?) } else { None };
-        let mut place = Self { kind, worlds: Vec::new(), nets, redis, cluster, repaired: 0 };
+        let meeting = meeting(&nets, edges)?;
+        let mut place = Self { kind, worlds: Vec::new(), nets, redis, meeting, cluster, repaired: 0 };
         for edge in 0..edges {
             let builder = World::builder().relay(&format!("{}{TIMES}{NAMESPACE}", place.bus(edge)?));
             let world = place.within(builder, edge).start().with_context(|| format!("edge {edge}"))?;
@@ -103,7 +106,16 @@ impl Place {
                 let nodes: Vec<String> = nodes.iter().map(|node| format!("\"redis://{node}\"")).collect();
                 format!("[bus.redis]\naddress = [{}]\n[bus]\nkind = \"redis-cluster\"\n", nodes.join(", "))
             }
-            Kind::Mesh => anyhow::bail!("mesh"),
+            Kind::Mesh => {
+                let peers = self.meeting.iter().enumerate().map(|(peer, address)| {
+                    format!("[[bus.mesh.peers]]\nname = \"edge-{peer}\"\naddress = \"{address}\"\n")
+                });
+                let address = self.meeting[edge];
+                let own = format!(
+                    "[bus.mesh]\nname = \"edge-{edge}\"\naddress = \"{address}\"\nshared_key = \"a key of the soak's mesh\"\n"
+                );
+                format!("{own}{}[bus]\nkind = \"mesh\"\n", peers.collect::<String>())
+            }
         })
     }
 
@@ -152,6 +164,20 @@ fn nets(edges: usize) -> Vec<Net> {
         eprintln!("links are left alone: {error:#}");
         Vec::new()
     })
+}
+
+/// An address for each relay: in its namespace, or on loopback, all held at once and then given back.
+fn meeting(nets: &[Net], edges: usize) -> Result<Vec<SocketAddr>> {
+    let hold = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
+    let held: Vec<TcpListener> = (0..edges).map(|_| hold()).collect::<Result<_, _>>()?;
+    let address = |(edge, listener): (usize, &TcpListener)| {
+        let mut address = listener.local_addr()?;
+        if let Some(net) = nets.get(edge) {
+            address.set_ip(net.inside());
+        }
+        Ok(address)
+    };
+    held.iter().enumerate().map(address).collect()
 }
 
 fn repaired(world: &World) -> u64 {

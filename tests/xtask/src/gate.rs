@@ -30,6 +30,7 @@ pub(crate) fn run(args: &Args) -> Result<bool> {
     if !args.no_e2e && installed && built {
         report.step("redis", end_to_end("redis"))?;
         report.step("end to end", end_to_end("e2e"))?;
+        report.step("short soaks", end_to_end("soak"))?;
     }
     Ok(report.finish())
 }
