@@ -143,37 +143,44 @@ pub(super) fn seeds() -> Vec<Vec<u8>> {
         ToShard::Done { request: 10 },
         ToShard::Surveyed { request: 11, answer: Box::new(counted()) },
     ];
+    let mut seeds = Vec::new();
+    seeds.extend(asked.iter().map(framed));
+    seeds.extend(answered.iter().map(framed));
+    seeds.extend(commands(client).iter().map(framed));
+    seeds.extend(others());
+    seeds.push(seeds.concat());
+    seeds
+}
+
+fn others() -> [Vec<u8>; 3] {
+    let purpose = wire::frame::Purpose::Shard;
+    let greeting = Greeting { version: wire::frame::VERSION, purpose, gateway: 7, shard: 1 };
+    let request = SignRequest { key: 1, scheme: 0x0403, message: &[0x20; 64] };
+    [framed(&request), framed(&SignReply::Signature(&[0x30; 70])), greeting.encode().to_vec()]
+}
+
+fn commands(client: ClientId) -> [ToShard<'static>; 4] {
     let acts = [
         survey::Act::Subscribe(Box::new(Subscribe {
-            channel: channel.to_owned(),
+            channel: "chat:42".to_owned(),
             expire_at: 1,
             info: b"{}".to_vec(),
             data: b"{}".to_vec(),
-            recover: Some((300, epoch.to_owned())),
+            recover: Some((300, "xAbCdEfG".to_owned())),
             ..Subscribe::default()
         })),
         survey::Act::Unsubscribe {
-            channel: channel.to_owned(),
+            channel: "chat:42".to_owned(),
             code: 2000,
             reason: "server unsubscribe".to_owned(),
         },
         survey::Act::Disconnect { code: 3503, reason: "force disconnect".to_owned(), keep: vec![client; 2] },
         survey::Act::Refresh { expire_at: 1, info: Some(b"{}".to_vec()) },
     ];
-    let commands = acts.map(|act| {
+    acts.map(|act| {
         let command = Command { user: "ann".to_owned(), client: Some(client), session: Some([3; 24]), act };
         ToShard::Survey { number: 12, question: Box::new(Question::Command(command)) }
-    });
-    let mut seeds = Vec::new();
-    seeds.extend(asked.iter().map(framed));
-    seeds.extend(answered.iter().map(framed));
-    seeds.extend(commands.iter().map(framed));
-    seeds.push(framed(&SignRequest { key: 1, scheme: 0x0403, message: &[0x20; 64] }));
-    seeds.push(framed(&SignReply::Signature(&[0x30; 70])));
-    seeds.push(seeds.concat());
-    let purpose = wire::frame::Purpose::Shard;
-    seeds.push(Greeting { version: wire::frame::VERSION, purpose, gateway: 7, shard: 1 }.encode().to_vec());
-    seeds
+    })
 }
 
 fn counted() -> Answer {
