@@ -103,6 +103,9 @@ impl fmt::Display for Cause {
     }
 }
 
+/// What rustls says to a TLS 1.2 client that knows the algorithm of our key but none of its schemes; in TLS 1.3 it has a name for it.
+const NO_SCHEME_TLS12: &str = "incompatible signing key";
+
 impl From<&rustls::Error> for Cause {
     fn from(error: &rustls::Error) -> Self {
         use rustls::Error as E;
@@ -114,6 +117,7 @@ impl From<&rustls::Error> for Cause {
                 Self::Certificate
             }
             E::Other(other) if other.0.is::<Unsigned>() => Self::Signer,
+            E::General(text) if text == NO_SCHEME_TLS12 => Self::NoScheme,
             E::InappropriateMessage { .. }
             | E::InappropriateHandshakeMessage { .. }
             | E::InvalidEncryptedClientHello(_)

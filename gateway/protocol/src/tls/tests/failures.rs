@@ -9,7 +9,7 @@ use super::world::*;
 use crate::tls::certificate::{Remote, RemoteKey};
 use crate::tls::limits::{HANDSHAKE_CLIENT_BYTES_MAX, HANDSHAKE_SERVER_BYTES_MAX};
 use crate::tls::{
-    Cause, Certificates, ClientOptions, Failure, Handshake, Progress, ServerOptions, TlsError, Trust,
+    Cause, Certificates, ClientOptions, Failure, Handshake, Progress, ServerOptions, Suite, TlsError, Trust,
     Unsigned, client_config, server_config,
 };
 
@@ -90,6 +90,25 @@ fn no_common_signature_scheme_is_a_mismatch() {
         let (cause, theirs) = fails(Handshake::server(&config).unwrap(), rustls_client(&[suite]));
         assert!(cause.is_mismatch(), "{cause}");
         assert_eq!(theirs, alerted(AlertDescription::HandshakeFailure));
+    }
+}
+
+/// A client that offers our key's algorithm, but with other hashes and curves.
+#[test]
+fn no_common_signature_scheme_of_the_keys_algorithm_is_a_mismatch() {
+    for suite in [suites()[0], suites()[3]] {
+        let mut hello = Vec::new();
+        drain(&mut client_connection(rustls_client(&[suite.1])), &mut hello);
+        let ours = u16::from(SignatureScheme::ECDSA_NISTP256_SHA256).to_be_bytes();
+        let offered = hello.windows(4).position(|part| part[..2] == [0, 13]).unwrap();
+        let at = offered + hello[offered..].windows(2).position(|part| part == ours).unwrap();
+        hello[at..at + 2].copy_from_slice(&[0xfe, 0xfe]);
+        let mut server = Handshake::server(&our_server(&ServerOptions::default())).unwrap();
+        let mut out = Vec::new();
+        let failure = server.receive(&mut hello, &mut out).unwrap_err();
+        assert_eq!(failure, Failure { cause: Cause::NoScheme }, "{:?}", suite.0);
+        // In TLS 1.3 the alert comes protected, behind the ServerHello.
+        assert!(suite.0 == Suite::Aes128 || out == [21, 3, 3, 0, 2, 2, 40]);
     }
 }
 
