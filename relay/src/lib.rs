@@ -31,7 +31,7 @@ pub use broker::{Broker, Event, Moved, Name};
 pub use counters::{Counters, Levels};
 pub use follow::Following;
 pub use gap::{Gap, Gaps, Marked};
-pub use limits::Limits;
+pub use limits::{Limits, RESULT_TTL};
 pub use outbound::Transmit;
 pub use presence::{Appearance, Entered, Members};
 pub use stream::{Epoch, Epochs, Kept, Stream};

@@ -21,7 +21,7 @@ pub(crate) const MEMBER_OVERHEAD_BYTES: usize = 144;
 /// Offset and epoch outlive the publications by this long where a namespace does not say.
 pub(crate) const META_TTL_DEFAULT: Duration = Duration::from_secs(720 * 3600);
 /// How long the position of a publication with an idempotency key is remembered.
-pub(crate) const RESULT_TTL: Duration = Duration::from_secs(300);
+pub const RESULT_TTL: Duration = Duration::from_secs(300);
 /// Such positions remembered of one channel; past it its oldest go.
 pub(crate) const RESULTS_PER_CHANNEL_MAX: usize = 16_384;
 /// Bytes of all of them; past it the oldest go.

@@ -113,6 +113,15 @@ impl fmt::Debug for Endpoint {
 
 /// Trusts the authorities of a file, or those of the system if a certificate is to be expected at all.
 fn tls(needed: bool, root_ca: Option<&Path>) -> Result<ClientConfig, String> {
+    let roots = roots(needed, root_ca)?;
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let versions = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let config = versions.map_err(|error| error.to_string())?;
+    Ok(config.with_root_certificates(roots).with_no_client_auth())
+}
+
+/// The authorities of a file, or those of the system if they are needed.
+pub(crate) fn roots(needed: bool, root_ca: Option<&Path>) -> Result<RootCertStore, String> {
     let mut roots = RootCertStore::empty();
     if let Some(path) = root_ca {
         let name = path.display();
@@ -127,10 +136,7 @@ fn tls(needed: bool, root_ca: Option<&Path>) -> Result<ClientConfig, String> {
     } else if needed {
         roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     }
-    let provider = Arc::new(aws_lc_rs::default_provider());
-    let versions = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-    let config = versions.map_err(|error| error.to_string())?;
-    Ok(config.with_root_certificates(roots).with_no_client_auth())
+    Ok(roots)
 }
 
 /// Fetches the set of one kind of tokens once, if it is fetched at all. True when there is a new one.

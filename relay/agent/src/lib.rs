@@ -25,7 +25,8 @@ mod signer;
 mod state;
 mod verify;
 
-pub use bus::{BookError, BusError, IdentityError};
+pub use bus::redis;
+pub use bus::{BookError, BusError, Health, IdentityError};
 pub use keyring::{KeyError, Keyring};
 pub use link::{Socket, SocketError};
 pub use run::{StartError, check_config, run};

@@ -1,4 +1,8 @@
-//! Against real Redis servers: that they start and fail over as tests of the bus need them to.
+//! Redis as the bus, against real servers: the promises of the port, and what becomes of them when servers fail.
 #![forbid(unsafe_code)]
 
+mod contract;
+mod edge;
+mod faults;
+mod moves;
 mod servers;

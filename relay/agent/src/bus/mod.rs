@@ -3,6 +3,7 @@
 //! Owns the contract between [`Relay`] and an adapter. Never knows what carries it.
 
 pub(crate) mod mesh;
+pub mod redis;
 
 pub use mesh::{BookError, IdentityError};
 
@@ -10,7 +11,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use relay::bus::Ask;
+use relay::bus::{Ask, EdgeId};
 
 use crate::config::{BusKind, Checked, MeshError};
 use crate::state::Relay;
@@ -30,15 +31,15 @@ pub(crate) trait Bus: Send + Sync + fmt::Debug {
 
 /// How one connection of the bus is.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) struct Health {
+pub struct Health {
     /// What is at the other end, for people.
-    pub(crate) name: String,
+    pub name: String,
     /// Whether it can be used.
-    pub(crate) up: bool,
+    pub up: bool,
     /// Since when it is or is not, counted from the start of the relay.
-    pub(crate) since: Duration,
+    pub since: Duration,
     /// Why not, in a sentence that says what to do.
-    pub(crate) error: Option<String>,
+    pub error: Option<String>,
 }
 
 /// Why the bus that is configured cannot be.
@@ -52,7 +53,8 @@ pub enum BusError {
 /// Reads what the configured bus needs, and connects to nobody.
 pub(crate) fn check(checked: &Checked) -> Result<(), BusError> {
     match checked.config.bus.kind.0 {
-        BusKind::Local => Ok(()),
+        // What Redis needs was read with the configuration.
+        BusKind::Local | BusKind::Redis | BusKind::RedisCluster => Ok(()),
         BusKind::Mesh => Ok(checked.config.bus.mesh.prepare().map(drop)?),
     }
 }
@@ -66,5 +68,16 @@ pub(crate) fn start(
     match checked.config.bus.kind.0 {
         BusKind::Local => Ok(None),
         BusKind::Mesh => Ok(Some(mesh::start(checked, relay, numbers)?)),
+        BusKind::Redis | BusKind::RedisCluster => {
+            let told = Arc::clone(relay) as Arc<dyn redis::Told>;
+            let start = |settings| redis::Redis::start(settings, EdgeId(numbers.0), numbers.1, told);
+            Ok(checked.redis.clone().map(|settings| Arc::new(start(settings)) as Arc<dyn Bus>))
+        }
+    }
+}
+
+impl redis::Told for Relay {
+    fn tell(&self, saying: &mut redis::Saying<'_>) {
+        Self::tell(self, |tell| saying(tell));
     }
 }

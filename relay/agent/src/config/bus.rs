@@ -7,12 +7,14 @@ use wire::config::{Places, Problem};
 use wire::config_table;
 
 use super::mesh::Mesh;
+use super::redis::Redis;
 use super::word::Kind;
 
 config_table! {
     /// `[bus]`.
     pub struct Bus {
-        /// "local": this edge is alone, its relay keeps channels in memory. "mesh": relays keep links to each other.
+        /// "local": this edge is alone, its relay keeps channels in memory. "mesh": relays keep links to each other. "redis": a server that
+        /// all edges share. "redis-cluster": the same with sharded publish and subscribe.
         kind: Kind = Kind::default(),
         /// How long a channel that nobody on this edge wants any more stays subscribed on a shared bus.
         linger: Duration = Following::default().linger,
@@ -22,6 +24,8 @@ config_table! {
         answer_timeout: Duration = Following::default().answer_timeout,
         /// This edge among the others, for kind "mesh".
         mesh: Mesh = Mesh::default(),
+        /// The server or cluster, for kinds "redis" and "redis-cluster".
+        redis: Redis = Redis::default(),
     }
 }
 
@@ -33,6 +37,10 @@ pub enum BusKind {
     Local,
     /// Links between relays.
     Mesh,
+    /// One server.
+    Redis,
+    /// A cluster.
+    RedisCluster,
 }
 
 impl Bus {

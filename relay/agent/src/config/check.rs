@@ -25,6 +25,8 @@ pub struct Checked {
     pub limits: relay::Limits,
     /// How a shared bus is followed, where there is one.
     pub following: Option<relay::Following>,
+    /// The server or cluster of a bus over Redis.
+    pub(crate) redis: Option<crate::redis::Settings>,
     /// Where public keys are fetched, for tokens of connections and for those of subscriptions.
     pub(crate) endpoints: [Option<Endpoint>; 2],
 }
@@ -39,6 +41,7 @@ impl Checked {
         certificates(&config, places, &mut problems);
         bounds(&config, places, &mut problems);
         config.bus.check(places, &mut problems);
+        let redis = config.bus.redis(&config.limits, places, &mut problems);
         super::demo::check(&config, places, &mut problems);
         personal(&config, places, &mut problems);
         let boundaries = boundaries(&config, places, &mut problems);
@@ -68,7 +71,7 @@ impl Checked {
         let limits = limits(&config);
         let endpoints = [connection_keys, subscription_keys.flatten()];
         let following = config.bus.following();
-        Ok(Self { config, settings, limits, following, endpoints })
+        Ok(Self { config, settings, limits, following, redis, endpoints })
     }
 }
 

@@ -10,6 +10,11 @@ use zeroize::Zeroizing;
 pub struct Secret(Zeroizing<String>);
 
 impl Secret {
+    /// A secret that was read elsewhere.
+    pub fn new(text: &str) -> Self {
+        Self(Zeroizing::new(text.to_owned()))
+    }
+
     /// Its bytes.
     pub fn bytes(&self) -> &[u8] {
         self.0.as_bytes()

@@ -70,6 +70,8 @@ words! {
     Kind(BusKind) {
         "local" => BusKind::Local,
         "mesh" => BusKind::Mesh,
+        "redis" => BusKind::Redis,
+        "redis-cluster" => BusKind::RedisCluster,
     }
     /// One of `allowed_delta_types`.
     DeltaType(()) {
