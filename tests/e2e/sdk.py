@@ -8,7 +8,7 @@ import sys
 import time
 
 import jwt_hs256
-from centrifuge import Client, ClientEventHandler, DeltaType, Filter, ReplyError, SubscriptionEventHandler
+from centrifuge import Client, ClientEventHandler, ClientState, DeltaType, Filter, ReplyError, SubscriptionEventHandler
 
 URL = os.environ["HEADLAND_URL"]
 WITHIN = 15
@@ -47,11 +47,11 @@ async def soon(awaitable):
     return await asyncio.wait_for(awaitable, WITHIN)
 
 
-async def connected(user, **more):
-    context = ssl.create_default_context(cafile=os.environ["HEADLAND_CA"]) if URL.startswith("wss:") else None
+async def connected(user, url=URL, **more):
+    context = ssl.create_default_context(cafile=os.environ["HEADLAND_CA"]) if url.startswith("wss:") else None
     more.setdefault("token", jwt_hs256.token({"sub": user}))
     options = {"min_reconnect_delay": 0.05, "proxy": None, "use_protobuf": PROTOBUF}
-    client = Client(URL, ssl_context=context, **options, **more)
+    client = Client(url, ssl_context=context, **options, **more)
     await client.connect()
     await soon(client.ready())
     return client
@@ -103,6 +103,58 @@ async def recovers_what_it_missed():
     assert context.was_recovering and context.recovered, context
     got = [value((await soon(heard.publications.get())).data) for _ in range(18)]
     assert got == list(range(2, 20)), got
+    await ann.disconnect()
+    await bob.disconnect()
+
+
+async def chats_across_edges_whose_bus_is_lost():
+    """The argument is the other edge's URL. Words: "lost" asks for the bus to be lost and found again, which "found" says."""
+    ann, bob = await connected("ann"), await connected("bob", url=sys.argv[2])
+    hers, heard = await subscribed(ann, "chat:edges")
+    his, back = await subscribed(bob, "chat:edges")
+    while (await soon(heard.joins.get())).user != "bob":
+        pass
+    for number in range(1, 101):
+        await soon(his.publish(payload(number)))
+    for room in (heard, back):
+        got = [await soon(room.publications.get()) for _ in range(100)]
+        assert [(pub.offset, value(pub.data)) for pub in got] == [(n, n) for n in range(1, 101)], got
+    for room in (hers, his):
+        present = await soon(room.presence())
+        assert sorted(info.user for info in present.clients.values()) == ["ann", "bob"], present
+        page = await soon(room.history(limit=2, reverse=True))
+        assert [pub.offset for pub in page.publications] == [100, 99], page
+    # Away on one edge, and recovered from what was published on the other.
+    await ann.disconnect()
+    assert (await soon(back.leaves.get())).user == "ann"
+    for number in range(101, 121):
+        await soon(his.publish(payload(number)))
+    await ann.connect()
+    context = await soon(heard.subscribed.get())
+    assert context.was_recovering and context.recovered, context
+    got = [(await soon(heard.publications.get())).offset for _ in range(20)]
+    assert got == list(range(101, 121)), got
+    print("lost", flush=True)
+    word = (await asyncio.get_running_loop().run_in_executor(None, sys.stdin.readline)).strip()
+    assert word == "found", word
+    for number in range(121, 141):
+        # What fails may have been made: the key makes it once.
+        call = payload({"channel": "chat:edges", "data": number, "idempotency_key": f"k{number}"})
+        until = time.monotonic() + WITHIN
+        while True:
+            try:
+                await soon(bob.rpc("publish", call))
+                break
+            except ReplyError as error:
+                assert error.temporary and time.monotonic() < until, error
+                await asyncio.sleep(0.05)
+    for room in (heard, back):
+        got = []
+        while len(got) < 20:
+            pub = await soon(room.publications.get())
+            got += [value(pub.data)] if pub.offset > 120 else []
+        assert got == list(range(121, 141)), got
+    assert ann.state == bob.state == ClientState.CONNECTED
     await ann.disconnect()
     await bob.disconnect()
 

@@ -34,6 +34,7 @@ mod features;
 mod loadgen;
 mod loss;
 mod mesh;
+mod redis;
 mod sandbox;
 mod sdk;
 mod session;

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use redis::Value;
 use relay::bus::{EdgeId, Tell};
-use tokio::time;
+use tokio::time::{self, Instant};
 
 use super::limits::{CLAIM, EDGES_MAX, LEASE_RENEWALS, REAP_MEMBERS, REPLACED_LEASE};
 use super::shared::Shared;
@@ -32,6 +32,8 @@ struct State {
     told: Option<Vec<EdgeId>>,
     /// The lease that was renewed last: if Redis does not know it then, it has forgotten.
     renewed: Option<u64>,
+    /// Since when Redis has answered every time. Edges that could not reach it either must not be taken for dead.
+    steady: Option<Instant>,
 }
 
 /// A lease as Redis has it.
@@ -89,11 +91,16 @@ pub(super) async fn renew(shared: &Arc<Shared>) -> bool {
     cmd.arg(name(shared.edge, number))
         .arg(u64::try_from(shared.settings.lease.as_millis()).unwrap_or(u64::MAX));
     let reply = shared.call(0, cmd).await;
-    let Some((known, now_ms, leases)) = reply.as_ref().and_then(read) else { return false };
     let mut state = shared.edges.lock();
+    let Some((known, now_ms, leases)) = reply.as_ref().and_then(read) else {
+        state.steady = None;
+        return false;
+    };
+    let steady = state.steady.get_or_insert_with(Instant::now).elapsed() >= shared.settings.lease;
     let forgotten = !known && state.renewed == Some(number);
     state.renewed = Some(number);
-    state.live = leases.iter().filter(|lease| lease.ends_ms > now_ms).map(|lease| lease.edge).collect();
+    state.live =
+        leases.iter().filter(|lease| !steady || lease.ends_ms > now_ms).map(|lease| lease.edge).collect();
     state.leases = leases.iter().map(|lease| (lease.number, lease.edge)).collect();
     let others: Vec<EdgeId> =
         state.live.iter().copied().filter(|edge| *edge != shared.edge).take(EDGES_MAX).collect();
@@ -105,7 +112,7 @@ pub(super) async fn renew(shared: &Arc<Shared>) -> bool {
         let replaced = state.live.contains(&lease.edge);
         let grace = if replaced { REPLACED_LEASE } else { shared.settings.presence_grace };
         let grace = i64::try_from(grace.as_millis()).unwrap_or(i64::MAX);
-        lease.number != number && lease.ends_ms.saturating_add(grace) <= now_ms
+        steady && lease.number != number && lease.ends_ms.saturating_add(grace) <= now_ms
     });
     drop(state);
     if changed {

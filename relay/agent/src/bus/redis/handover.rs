@@ -14,8 +14,8 @@ use super::Told;
 use super::keys::{Keys, Topic};
 use super::limits::HANDOVER_BYTES_MAX;
 
-/// Batches that wait; each is one read, or something that is not from a reader.
-const BATCHES_MAX: usize = 4096;
+/// What one batch counts for beyond its bytes.
+const BATCH_OVERHEAD_BYTES: usize = 1024;
 
 /// What came at once.
 #[derive(Debug, Default)]
@@ -34,21 +34,23 @@ pub(super) enum Item {
     },
     Joined(Arc<str>),
     Parted(Arc<str>),
+    /// Publications of the channel were dropped here: it has parted and joined.
+    Again(Arc<str>),
     PartedAll,
     MembersForgotten,
 }
 
-/// The queue.
+/// The queue. What readers offer is bounded in bytes; what must arrive is bounded by what there is to say about channels.
 #[derive(Clone, Debug)]
 pub(super) struct Handover {
-    sender: mpsc::Sender<Batch>,
+    sender: mpsc::UnboundedSender<Batch>,
     waiting: Arc<AtomicUsize>,
 }
 
 impl Handover {
     /// The queue; the task hands on what is in it until the queue is gone.
     pub(super) fn start(keys: Arc<Keys>, edge: relay::bus::EdgeId, told: Arc<dyn Told>) -> Self {
-        let (sender, receiver) = mpsc::channel(BATCHES_MAX);
+        let (sender, receiver) = mpsc::unbounded_channel();
         let waiting = Arc::new(AtomicUsize::new(0));
         tokio::spawn(hand_on(receiver, Arc::clone(&waiting), keys, edge, told));
         Self { sender, waiting }
@@ -56,22 +58,23 @@ impl Handover {
 
     /// Takes a batch unless there is no room.
     pub(super) fn offer(&self, batch: Batch) -> Result<(), Batch> {
-        let bytes = batch.bytes.len();
-        if self.waiting.load(Ordering::Relaxed) + bytes > HANDOVER_BYTES_MAX {
+        if self.waiting.load(Ordering::Relaxed) + batch.cost() > HANDOVER_BYTES_MAX {
             return Err(batch);
         }
-        self.waiting.fetch_add(bytes, Ordering::Relaxed);
-        self.sender.try_send(batch).map_err(|error| {
-            self.waiting.fetch_sub(bytes, Ordering::Relaxed);
-            error.into_inner()
-        })
+        self.push(batch);
+        Ok(())
     }
 
-    /// Waits for room for what must arrive.
-    pub(super) async fn insist(&self, items: Vec<Item>) {
+    /// Takes what must arrive.
+    pub(super) fn insist(&self, items: Vec<Item>) {
         if !items.is_empty() {
-            let _ = self.sender.send(Batch { bytes: Vec::new(), items }).await;
+            self.push(Batch { bytes: Vec::new(), items });
         }
+    }
+
+    fn push(&self, batch: Batch) {
+        self.waiting.fetch_add(batch.cost(), Ordering::Relaxed);
+        let _ = self.sender.send(batch);
     }
 
     /// Bytes that wait.
@@ -81,7 +84,7 @@ impl Handover {
 }
 
 async fn hand_on(
-    mut receiver: mpsc::Receiver<Batch>,
+    mut receiver: mpsc::UnboundedReceiver<Batch>,
     waiting: Arc<AtomicUsize>,
     keys: Arc<Keys>,
     edge: relay::bus::EdgeId,
@@ -89,13 +92,17 @@ async fn hand_on(
 ) {
     while let Some(batch) = receiver.recv().await {
         told.tell(&mut |tell| batch.tell(&keys, edge, tell));
-        waiting.fetch_sub(batch.bytes.len(), Ordering::Relaxed);
+        waiting.fetch_sub(batch.cost(), Ordering::Relaxed);
         // A broker that is busy for long must not keep other tasks of this thread waiting.
         tokio::task::yield_now().await;
     }
 }
 
 impl Batch {
+    fn cost(&self) -> usize {
+        self.bytes.len() + BATCH_OVERHEAD_BYTES
+    }
+
     fn tell(&self, keys: &Keys, edge: relay::bus::EdgeId, tell: &mut dyn FnMut(&Tell<'_>)) {
         for item in &self.items {
             match item {
@@ -112,6 +119,10 @@ impl Batch {
                 }
                 Item::Joined(channel) => tell(&Tell::Joined { channel }),
                 Item::Parted(channel) => tell(&Tell::Parted { channel }),
+                Item::Again(channel) => {
+                    tell(&Tell::Parted { channel });
+                    tell(&Tell::Joined { channel });
+                }
                 Item::PartedAll => tell(&Tell::PartedAll),
                 Item::MembersForgotten => tell(&Tell::MembersForgotten),
             }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// Asks that wait for one connection.
-pub(super) const INBOX_JOBS_MAX: usize = 65_536;
+pub(super) const INBOX_JOBS_MAX: usize = 262_144;
 /// Their bytes.
 pub(super) const INBOX_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Commands written at once ..

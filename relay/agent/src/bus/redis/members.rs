@@ -2,7 +2,7 @@
 //!
 //! Owns the queue of what is to be written. It is bounded: past it Redis is taken to have forgotten, and the broker enters all again.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -12,7 +12,7 @@ use relay::bus::{Ask, Member, Tell};
 use relay::payload::Held;
 use relay::{Appearance, Backoff};
 use tokio::sync::{Notify, Semaphore};
-use tokio::time;
+use tokio::time::{self, Instant};
 use wire::code;
 use wire::link::ClientInfo;
 
@@ -21,13 +21,25 @@ use super::handover::Item;
 use super::limits::{MEMBER_OPS_BATCH, MEMBER_OPS_MAX, PRESENCE_QUESTIONS_MAX, RECONNECT_PAUSE};
 use super::shared::Shared;
 
+/// With nothing to do it is looked this often whether that is so.
+const IDLE: std::time::Duration = std::time::Duration::from_secs(60);
+
 /// What is to be written.
 #[derive(Debug)]
 pub(super) struct Members {
-    queue: Mutex<VecDeque<Op>>,
+    queue: Mutex<Queue>,
     bell: Notify,
     forgot: AtomicBool,
     questions: Arc<Semaphore>,
+}
+
+/// Changes in order, by partition: one that cannot be written to does not keep the others waiting.
+#[derive(Debug, Default)]
+struct Queue {
+    partitions: BTreeMap<usize, VecDeque<Op>>,
+    count: usize,
+    /// How often all of it was dropped.
+    cleared: u64,
 }
 
 /// One change.
@@ -38,6 +50,12 @@ pub(super) struct Op {
     pub(super) appearance: Appearance,
     /// Enters, rather than leaves.
     pub(super) enters: bool,
+}
+
+/// Changes with their partitions, and which state of the queue they are from.
+struct Batch {
+    ops: Vec<(usize, Op)>,
+    cleared: u64,
 }
 
 impl Default for Members {
@@ -53,14 +71,15 @@ impl Default for Members {
 
 impl Members {
     /// Takes a change; never blocks.
-    pub(super) fn push(&self, op: Op) {
+    pub(super) fn push(&self, partition: usize, op: Op) {
         let mut queue = self.lock();
-        if queue.len() >= MEMBER_OPS_MAX {
+        if queue.count >= MEMBER_OPS_MAX {
             // The broker will enter everybody again, and who has left goes with the lease.
-            queue.clear();
+            *queue = Queue { cleared: queue.cleared + 1, ..Queue::default() };
             self.forgot.store(true, Ordering::Release);
         }
-        queue.push_back(op);
+        queue.partitions.entry(partition).or_default().push_back(op);
+        queue.count += 1;
         drop(queue);
         self.bell.notify_one();
     }
@@ -73,10 +92,39 @@ impl Members {
 
     /// Changes that wait.
     pub(super) fn waiting(&self) -> usize {
-        self.lock().len()
+        self.lock().count
     }
 
-    fn lock(&self) -> MutexGuard<'_, VecDeque<Op>> {
+    /// Takes some changes of partitions that are not `stuck`.
+    fn take(&self, stuck: &BTreeMap<usize, Instant>) -> Batch {
+        let mut queue = self.lock();
+        let mut ops = Vec::new();
+        for (partition, waiting) in
+            queue.partitions.iter_mut().filter(|(partition, _)| !stuck.contains_key(partition))
+        {
+            let room = MEMBER_OPS_BATCH - ops.len();
+            let count = waiting.len().min(room);
+            ops.extend(waiting.drain(..count).map(|op| (*partition, op)));
+        }
+        queue.partitions.retain(|_, waiting| !waiting.is_empty());
+        queue.count -= ops.len();
+        Batch { ops, cleared: queue.cleared }
+    }
+
+    /// Takes back what could not be written: to where it was.
+    fn back(&self, batch: Batch, failed: &BTreeSet<usize>) {
+        let mut queue = self.lock();
+        if queue.cleared != batch.cleared {
+            return;
+        }
+        for (partition, op) in batch.ops.into_iter().rev().filter(|(partition, _)| failed.contains(partition))
+        {
+            queue.partitions.entry(partition).or_default().push_front(op);
+            queue.count += 1;
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -84,7 +132,7 @@ impl Members {
 /// Writes changes until the end of the program.
 pub(super) async fn keep(shared: Arc<Shared>) {
     let mut backoff = Backoff::new(RECONNECT_PAUSE.0, RECONNECT_PAUSE.1, shared.seed());
-    let mut batch: Vec<Op> = Vec::new();
+    let mut stuck: BTreeMap<usize, Instant> = BTreeMap::new();
     loop {
         if shared.members.forgot.swap(false, Ordering::AcqRel) {
             shared.edges.replace(shared.seed());
@@ -94,38 +142,47 @@ pub(super) async fn keep(shared: Arc<Shared>) {
                 time::sleep(backoff.failed()).await;
                 continue;
             }
-            shared.handover.insist(vec![Item::MembersForgotten]).await;
+            shared.handover.insist(vec![Item::MembersForgotten]);
         }
-        if batch.is_empty() {
-            let mut queue = shared.members.lock();
-            let count = queue.len().min(MEMBER_OPS_BATCH);
-            batch.extend(queue.drain(..count));
+        let now = Instant::now();
+        stuck.retain(|_, until| *until > now);
+        let batch = shared.members.take(&stuck);
+        if batch.ops.is_empty() {
+            let until = stuck.values().min().copied().unwrap_or(now + IDLE);
+            tokio::select! {
+                () = shared.members.bell.notified() => {}
+                () = time::sleep_until(until) => {}
+            }
+            continue;
         }
-        if batch.is_empty() {
-            shared.members.bell.notified().await;
-        } else if write(&shared, &batch).await {
-            batch.clear();
+        let failed = write(&shared, &batch).await;
+        if failed.is_empty() {
             backoff.worked();
-        } else {
-            // All of it again: what came after something that failed must not be undone by it.
-            time::sleep(backoff.failed()).await;
+            continue;
         }
+        // All of those partitions again: what came after something that failed must not be undone by it.
+        let until = Instant::now() + backoff.failed();
+        shared.members.back(batch, &failed);
+        stuck.extend(failed.into_iter().map(|partition| (partition, until)));
     }
 }
 
-/// Writes a batch; false when some of it is not known to be written.
-async fn write(shared: &Shared, batch: &[Op]) -> bool {
-    let calls = batch.iter().map(|op| shared.call(shared.keys.partition(&op.channel), command(shared, op)));
+/// Writes a batch; the partitions of which some is not known to be written.
+async fn write(shared: &Shared, batch: &Batch) -> BTreeSet<usize> {
+    let calls = batch.ops.iter().map(|(partition, op)| shared.call(*partition, command(shared, op)));
     let replies = join_all(calls).await;
-    for reply in &replies {
+    let mut failed = BTreeSet::new();
+    for ((partition, _), reply) in batch.ops.iter().zip(&replies) {
         match reply {
             Some(Value::Int(-1)) => shared.counters.member_refused(1),
             // Redis will not have it, now or later; that was counted.
             Some(_) => {}
-            None => return false,
+            None => {
+                failed.insert(*partition);
+            }
         }
     }
-    true
+    failed
 }
 
 fn command(shared: &Shared, op: &Op) -> Cmd {

@@ -78,10 +78,10 @@ impl Redis {
             | Ask::Renew { ref channel, .. } => shared.ask(shared.keys.partition(channel), ask),
             Ask::Send { .. } => shared.ask(0, ask),
             Ask::Enter { channel, member, appearance } => {
-                shared.members.push(Op { channel, member, appearance, enters: true });
+                self.member(Op { channel, member, appearance, enters: true });
             }
             Ask::Leave { channel, member, appearance } => {
-                shared.members.push(Op { channel, member, appearance, enters: false });
+                self.member(Op { channel, member, appearance, enters: false });
             }
             Ask::Presence { .. } | Ask::PresenceStats { .. } => {
                 let _runtime = self.runtime.enter();
@@ -112,6 +112,10 @@ impl Redis {
             ("headland_relay_redis_handover_bytes", self.shared.handover.waiting() as u64),
             ("headland_relay_redis_member_changes_waiting", self.shared.members.waiting() as u64),
         ]
+    }
+
+    fn member(&self, op: Op) {
+        self.shared.members.push(self.shared.keys.partition(&op.channel), op);
     }
 
     fn want(&self, channel: Arc<str>, wanted: bool) {

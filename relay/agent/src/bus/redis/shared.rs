@@ -17,7 +17,7 @@ use super::Told;
 use super::answer::{self, Answer};
 use super::counters::Counters;
 use super::edges::Edges;
-use super::handover::{Handover, Item};
+use super::handover::{Batch, Handover, Item};
 use super::keys::Keys;
 use super::lane::{Inbox, Job, What};
 use super::limits::{HELD_JOBS_MAX, HELD_PAUSE};
@@ -123,16 +123,13 @@ impl Shared {
         self.map.read().unwrap_or_else(PoisonError::into_inner).get(partition)?.clone()
     }
 
-    /// Gives a node's new session its partitions. Those channels that had joined over another.
-    pub(super) fn attach(&self, node: &Arc<Node>) -> Vec<Arc<str>> {
-        let session = node.session();
-        let mut parted = Vec::new();
+    /// Gives a node's new session its partitions.
+    pub(super) fn attach(&self, node: &Arc<Node>) {
         for (partition, owner) in self.nodes().iter().enumerate() {
             if owner.as_ref().is_some_and(|owner| Arc::ptr_eq(owner, node)) {
-                parted.extend(self.topics().assign(partition, session));
+                self.assign(partition, node.session());
             }
         }
-        parted
     }
 
     /// Has the servers' places looked at again.
@@ -268,9 +265,39 @@ impl Shared {
         self.told.tell(&mut |tell| tell(said));
     }
 
-    /// Tells that channels have parted.
-    pub(super) async fn parted(&self, channels: Vec<Arc<str>>) {
-        self.handover.insist(channels.into_iter().map(Item::Parted).collect()).await;
+    /// Gives a partition to a session, or to none, and tells that what had joined has parted: in one piece, so that no word of
+    /// another session comes between.
+    pub(super) fn assign(&self, partition: usize, session: Option<Session>) {
+        let mut topics = self.topics();
+        let parted = topics.assign(partition, session);
+        self.handover.insist(parted.into_iter().map(Item::Parted).collect());
+    }
+
+    /// A session is over: the same for all that it had.
+    pub(super) fn session_lost(&self, session: Session) {
+        let mut topics = self.topics();
+        let parted = topics.lost(session);
+        let items = match self.settings.cluster() || parted.is_empty() {
+            true => parted.into_iter().map(Item::Parted).collect(),
+            false => vec![Item::PartedAll],
+        };
+        self.handover.insist(items);
+    }
+
+    /// Hands on what was read, unless there is no room. What is said of a channel must still be so: its partition may have moved
+    /// since it was read.
+    pub(super) fn offer(&self, mut batch: Batch) -> Result<(), Batch> {
+        if batch.items.iter().all(|item| matches!(item, Item::Message { .. })) {
+            return self.handover.offer(batch);
+        }
+        let topics = self.topics();
+        let joined = |channel: &str| topics.has_joined(self.keys.partition(channel), channel);
+        batch.items.retain(|item| match item {
+            Item::Joined(channel) | Item::Again(channel) => joined(channel),
+            Item::Parted(channel) => !joined(channel),
+            Item::Message { .. } | Item::PartedAll | Item::MembersForgotten => true,
+        });
+        self.handover.offer(batch)
     }
 }
 

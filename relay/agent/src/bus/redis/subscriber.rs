@@ -27,6 +27,9 @@ use super::trouble::{Line, Trouble};
 /// How often an idle connection is looked at.
 const LOOK: Duration = Duration::from_secs(1);
 
+/// How often room is looked for when there was none.
+const ROOM_PAUSE: Duration = Duration::from_millis(50);
+
 /// What a session's two halves share.
 struct Talk {
     session: Session,
@@ -67,13 +70,7 @@ pub(super) async fn keep(
         };
         if let Some(session) = node.session() {
             node.set_session(None);
-            let parted = shared.topics().lost(session);
-            let all = !shared.settings.cluster();
-            let items = match all {
-                true => vec![Item::PartedAll],
-                false => parted.into_iter().map(Item::Parted).collect(),
-            };
-            shared.handover.insist(items).await;
+            shared.session_lost(session);
         }
         if trouble == Trouble::Unused {
             shared.said.forget(&line.health().name);
@@ -114,8 +111,7 @@ async fn connection(
         room: Notify::new(),
     };
     node.set_session(Some(session));
-    let parted = shared.attach(node);
-    shared.handover.insist(parted.into_iter().map(Item::Parted).collect()).await;
+    shared.attach(node);
     backoff.worked();
     line.up(&shared.said);
     let (reading, writing) = tokio::io::split(stream);
@@ -223,7 +219,20 @@ async fn read(
             return Trouble::Other(node.address.clone(), "sends more at once than the bus takes".to_owned());
         }
         chunk.reserve(READ_BYTES);
-        match stream.read_buf(&mut chunk).await {
+        let reading = stream.read_buf(&mut chunk);
+        let read = if dropped.any() {
+            // Something waits for room: it is not to wait for the next message, too.
+            match time::timeout(ROOM_PAUSE, reading).await {
+                Ok(read) => read,
+                Err(_) => {
+                    hand_over(shared, talk.session, Batch::default(), &mut dropped);
+                    continue;
+                }
+            }
+        } else {
+            reading.await
+        };
+        match read {
             Ok(0) | Err(_) => return Trouble::Closed(node.address.clone()),
             Ok(_) => talk.lock().heard = Instant::now(),
         }
@@ -343,25 +352,29 @@ struct Dropped {
     kept: Vec<Item>,
 }
 
+impl Dropped {
+    fn any(&self) -> bool {
+        self.all || !self.channels.is_empty() || !self.kept.is_empty()
+    }
+}
+
 /// Hands a batch over; if there is no room, drops its messages.
 fn hand_over(shared: &Shared, session: Session, mut batch: Batch, dropped: &mut Dropped) {
-    if batch.items.is_empty() {
+    if batch.items.is_empty() && !dropped.any() {
         return;
     }
-    if !dropped.kept.is_empty() || dropped.all || !dropped.channels.is_empty() {
+    if dropped.any() {
         let mut first = std::mem::take(&mut dropped.kept);
         let mut again = std::mem::take(&mut dropped.channels);
         if dropped.all {
             again.extend(shared.topics().joined(session));
         }
-        for channel in again {
-            first.extend([Item::Parted(Arc::clone(&channel)), Item::Joined(channel)]);
-        }
+        first.extend(again.into_iter().map(Item::Again));
         first.append(&mut batch.items);
         batch.items = first;
         dropped.all = false;
     }
-    let Err(batch) = shared.handover.offer(batch) else { return };
+    let Err(batch) = shared.offer(batch) else { return };
     let mut lost = 0;
     for item in batch.items {
         match item {
@@ -375,10 +388,8 @@ fn hand_over(shared: &Shared, session: Session, mut batch: Batch, dropped: &mut 
                     dropped.all = dropped.channels.len() >= DROPPED_CHANNELS_MAX;
                 }
             }
-            // Said again in pairs, after those that may follow.
-            Item::Parted(channel) => {
-                dropped.kept.retain(|item| !matches!(item, Item::Joined(joined) if *joined == channel));
-                dropped.kept.push(Item::Parted(channel));
+            Item::Again(channel) => {
+                dropped.channels.insert(channel);
             }
             item => dropped.kept.push(item),
         }
@@ -395,8 +406,11 @@ async fn write(shared: &Arc<Shared>, node: &Node, talk: &Talk, mut stream: Write
         let mut out = Vec::new();
         match change {
             Some(mut change) => {
-                let joined = std::mem::take(&mut change.joined);
-                shared.handover.insist(joined.into_iter().map(Item::Joined).collect()).await;
+                let joined: Vec<Item> = change.joined.drain(..).map(Item::Joined).collect();
+                // Something to be said about channels always finds room.
+                if let Err(batch) = shared.offer(Batch { bytes: Vec::new(), items: joined }) {
+                    shared.handover.insist(batch.items);
+                }
                 say(shared, talk, change, &mut out);
             }
             None => {

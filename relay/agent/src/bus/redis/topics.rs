@@ -176,11 +176,16 @@ impl Topics {
         parted
     }
 
-    /// The session is over. Those that had joined.
+    /// The session is over. Those that had joined over it.
     pub(super) fn lost(&mut self, session: Session) -> Vec<Arc<str>> {
         let of_it = |partition: &Partition| partition.session == Some(session);
         let lost: Vec<usize> = (0..self.partitions.len()).filter(|&at| of_it(&self.partitions[at])).collect();
         lost.into_iter().flat_map(|partition| self.assign(partition, None)).collect()
+    }
+
+    /// Whether the channel has joined and not parted since.
+    pub(super) fn has_joined(&self, partition: usize, channel: &str) -> bool {
+        self.partitions[partition].topics.get(channel).is_some_and(|topic| topic.joined)
     }
 
     /// Channels that have joined over a session.

@@ -26,7 +26,7 @@ pub(super) async fn keep(shared: Arc<Shared>, began: Instant) {
     loop {
         match look(&shared).await {
             Ok(owners) => {
-                if apply(&shared, &owners, began).await {
+                if apply(&shared, &owners, began) {
                     backoff.worked();
                 }
             }
@@ -126,7 +126,7 @@ fn ranges(reply: &Value, host: &str) -> BTreeMap<u16, (u16, String)> {
 }
 
 /// Makes it so; true if anything has changed.
-async fn apply(shared: &Arc<Shared>, owners: &[Option<String>], began: Instant) -> bool {
+fn apply(shared: &Arc<Shared>, owners: &[Option<String>], began: Instant) -> bool {
     let before = shared.nodes();
     let mut nodes: BTreeMap<String, Arc<Node>> =
         before.iter().flatten().map(|node| (node.address.clone(), Arc::clone(node))).collect();
@@ -160,8 +160,7 @@ async fn apply(shared: &Arc<Shared>, owners: &[Option<String>], began: Instant) 
         }
         changed = true;
         let session = after.as_ref().and_then(|after| after.session());
-        let parted = shared.topics().assign(partition, session);
-        shared.parted(parted).await;
+        shared.assign(partition, session);
         if let Some(after) = after {
             after.bell.notify_one();
         }
