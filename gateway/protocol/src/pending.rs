@@ -98,6 +98,8 @@ pub struct Wish {
     pub numbered: bool,
     /// Where the shard keeps the filter meanwhile.
     pub filter: Option<u32>,
+    /// The relay's question that made the subscription, which waits for what becomes of it; 0 where a client made it.
+    pub survey: u32,
 }
 
 /// The waiting requests, oldest first.

@@ -1,18 +1,27 @@
 //! The server API: unmodified PyPI `cent` and plain requests on one side, unmodified clients by every transport on the other.
 
+use std::io::{self, BufRead, BufReader, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tests::client::{Client, Stream};
+use tests::client::{self, Client, Stream};
 use tests::metrics::{self, Answered};
 use tests::script::{self, Script};
+use tests::wait;
 use tests::world::{Builder, World};
+
+use crate::mesh;
 
 /// The key that worlds of this file have.
 const KEY: &str = "a key of backends";
 
 fn builder() -> Builder {
-    World::builder().relay(&format!("[http_api]\nkey = \"{KEY}\"\n"))
+    with_key(World::builder())
+}
+
+fn with_key(builder: Builder) -> Builder {
+    builder.relay(&format!("[http_api]\nkey = \"{KEY}\"\n"))
 }
 
 /// Where `cent` sends its requests.
@@ -258,7 +267,7 @@ fn without_a_key_there_is_no_api_and_keys_change_without_a_restart() {
     assert!(off.body.contains("http_api.key"), "{off:?}");
     assert!(world.relay.log().contains("the server API is off"), "{}", world.relay.log());
     world.reload_relay(&format!("[http_api]\nkey = \"next\"\nmore_keys = [\"{KEY}\"]\n")).unwrap();
-    let answered = tests::wait::until("the key to be known", Duration::from_secs(10), || {
+    let answered = wait::until("the key to be known", Duration::from_secs(10), || {
         Some(post(&world, "/api/info", "{}")).filter(|answered| answered.status == 200)
     });
     assert!(answered.unwrap().body.contains("\"nodes\""));
@@ -325,4 +334,118 @@ fn a_subscription_of_the_servers_recovers_and_expires() {
     let expiring = json!({ "user": "ann", "channel": "chat:e", "expire_at": world.unix() + 1 });
     done(&world, "subscribe", &expiring);
     assert_eq!(ann.closed().unwrap().code, 3006);
+}
+
+#[test]
+fn one_edge_answers_for_all() {
+    let mut worlds = mesh::edges_with(3, with_key);
+    let mut tabs: Vec<Client> = worlds.iter().map(|world| Client::of(world, "ann").unwrap()).collect();
+    let mut bob = Client::of(&worlds[2], "bob").unwrap();
+    // Until the edges have agreed on who owns the channel it cannot be entered, and whoever asks for that is told.
+    let subscribe = json!({ "user": "ann", "channel": "chat:all" });
+    let subscribed = wait::until("subscriptions", client::WITHIN, || {
+        let answer = ask(&worlds[0], "subscribe", &subscribe);
+        assert!(answer["error"].is_null() || answer["error"]["code"] == json!(100), "{answer}");
+        answer["error"].is_null().then_some(())
+    });
+    subscribed.unwrap();
+    for (number, world) in (1..).zip(&worlds) {
+        let said = json!({ "channel": "chat:all", "data": number, "idempotency_key": number.to_string() });
+        let published = wait::until("a publication", client::WITHIN, || {
+            ask(world, "publish", &said)["result"]["offset"].as_u64()
+        });
+        assert_eq!(published.unwrap(), number);
+        for tab in &mut tabs {
+            assert_eq!(tab.push_of("pub").unwrap()["offset"], json!(number));
+        }
+        let unkept = json!({ "channel": "chat:all", "data": "now", "skip_history": true });
+        assert_eq!(ask(world, "publish", &unkept), json!({ "result": {} }));
+        for tab in &mut tabs {
+            assert_eq!(tab.push_of("pub").unwrap(), json!({ "data": "now" }));
+        }
+        let channels = ask(world, "channels", &json!({}));
+        assert_eq!(channels["result"]["channels"], json!({ "chat:all": { "num_clients": 3 } }), "{channels}");
+        let stats = ask(world, "presence_stats", &json!({ "channel": "chat:all" }));
+        assert_eq!(stats["result"], json!({ "num_clients": 3, "num_users": 1 }), "{stats}");
+        let page = ask(world, "history", &json!({ "channel": "chat:all", "limit": 10 }));
+        assert_eq!(page["result"]["publications"].as_array().unwrap().len() as u64, number, "{page}");
+        let nodes = ask(world, "info", &json!({}))["result"]["nodes"].take();
+        let counted: u64 =
+            nodes.as_array().unwrap().iter().map(|node| node["num_clients"].as_u64().unwrap()).sum();
+        assert_eq!((nodes.as_array().unwrap().len(), counted), (3, 4), "{nodes}");
+    }
+    done(&worlds[1], "history_remove", &json!({ "channel": "chat:all" }));
+    let empty = ask(&worlds[2], "history", &json!({ "channel": "chat:all", "limit": 10 }));
+    assert_eq!((&empty["result"]["offset"], &empty["result"]["publications"]), (&json!(3), &json!([])));
+    done(&worlds[2], "unsubscribe", &json!({ "user": "ann", "channel": "chat:all" }));
+    for tab in &mut tabs {
+        assert_eq!(tab.push_of("unsubscribe").unwrap()["code"], json!(2000));
+    }
+    done(
+        &worlds[1],
+        "disconnect",
+        &json!({ "user": "ann", "disconnect": { "code": 4500, "reason": "all" } }),
+    );
+    for tab in &mut tabs {
+        assert_eq!(tab.closed().unwrap().code, 4500);
+    }
+    // An edge that is gone is not waited for.
+    drop(worlds.remove(0));
+    let told = wait::until("a smaller mesh", client::WITHIN, || {
+        let nodes = ask(&worlds[0], "info", &json!({}))["result"]["nodes"].take();
+        (nodes.as_array().map(Vec::len) == Some(2)).then_some(())
+    });
+    told.unwrap();
+    done(&worlds[0], "disconnect", &json!({ "user": "bob" }));
+    assert_eq!(bob.closed().unwrap().code, 3503);
+}
+
+#[test]
+fn commands_of_a_stream_reach_its_edge_from_another() {
+    let worlds = mesh::edges_with(2, |builder| builder.gateway("[http_stream]\nenabled = true\n"));
+    let connect = json!({ "id": 1, "connect": { "token": worlds[0].token("ann").unwrap() } }).to_string();
+    let mut stream = Open::post(worlds[0].plain, "/connection/http_stream", &connect).unwrap();
+    let connected = stream.line_with("\"connect\"").unwrap();
+    let reply: Value = serde_json::from_str(&connected).unwrap();
+    let named = |commands: Value| {
+        json!({
+            "session": reply["connect"]["session"],
+            "node": reply["connect"]["node"],
+            "data": commands.to_string(),
+        })
+        .to_string()
+    };
+    let subscribe = named(json!({ "id": 2, "subscribe": { "channel": "news" } }));
+    let elsewhere = metrics::post(worlds[1].plain, "/emulation", &[], &subscribe).unwrap();
+    assert_eq!(elsewhere.status, 204, "{elsewhere:?}");
+    stream.line_with("\"id\":2").unwrap();
+    let nobody = json!({ "session": "00".repeat(24), "node": "00000000000000000001", "data": "{}" });
+    let unknown = metrics::post(worlds[1].plain, "/emulation", &[], &nobody.to_string()).unwrap();
+    assert_eq!(unknown.status, 404, "{unknown:?}");
+}
+
+/// A response that goes on.
+struct Open(BufReader<TcpStream>);
+
+impl Open {
+    fn post(address: SocketAddr, path: &str, body: &str) -> io::Result<Self> {
+        let mut stream = TcpStream::connect(address)?;
+        stream.set_read_timeout(Some(client::WITHIN))?;
+        let length = body.len();
+        write!(stream, "POST {path} HTTP/1.1\r\nHost: {address}\r\nContent-Length: {length}\r\n\r\n{body}")?;
+        Ok(Self(BufReader::new(stream)))
+    }
+
+    /// The next line that has a text in it.
+    fn line_with(&mut self, wanted: &str) -> io::Result<String> {
+        loop {
+            let mut line = String::new();
+            if self.0.read_line(&mut line)? == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            if line.contains(wanted) {
+                return Ok(line);
+            }
+        }
+    }
 }

@@ -36,8 +36,14 @@ fn edge(index: usize, own: SocketAddr, others: &[SocketAddr]) -> Builder {
 }
 
 fn edges(count: usize) -> Vec<World> {
+    edges_with(count, |builder| builder)
+}
+
+/// Edges that know of each other, each with what a test lays over it.
+pub(crate) fn edges_with(count: usize, lay: impl Fn(Builder) -> Builder) -> Vec<World> {
     let addresses = addresses(count);
-    let start = |(index, address): (usize, &SocketAddr)| edge(index, *address, &addresses).start().unwrap();
+    let start =
+        |(index, address): (usize, &SocketAddr)| lay(edge(index, *address, &addresses)).start().unwrap();
     let worlds: Vec<World> = addresses.iter().enumerate().map(start).collect();
     worlds.iter().for_each(|world| linked(world, count - 1));
     worlds

@@ -75,6 +75,7 @@ impl Granted {
             delta: self.delta,
             numbered: self.numbered,
             filter: None,
+            survey: 0,
         }
     }
 }

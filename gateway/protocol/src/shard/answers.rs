@@ -185,6 +185,7 @@ impl Shard {
                 self.release(channel);
             }
             (Question::Subscribe { channel, wish }, index) => {
+                self.enlisted(wish.survey, Err(error));
                 self.take_manner(wish);
                 if let Some(index) = index {
                     let places = &mut self.connections[index].places;
@@ -230,6 +231,7 @@ impl Shard {
                 self.opening_answered(now, index, (channel, slot), Ok(top));
             }
             Question::Subscribe { channel, wish } => {
+                self.enlisted(wish.survey, Ok(()));
                 self.note_position(channel, top);
                 let waiting = index.filter(|index| {
                     let connection = &self.connections[*index];

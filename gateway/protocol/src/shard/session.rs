@@ -229,7 +229,8 @@ impl Shard {
         self.begin_in(now, index, id, (known, wish), &asked.epoch, manner);
     }
 
-    /// A subscription begins in a reserved channel: at once, or when the relay has answered. `id` is 0 where no client asked for it.
+    /// A subscription begins in a reserved channel: at once, or when the relay has answered. `id` is 0 where no client asked for it. False
+    /// when the relay cannot be asked now.
     pub(super) fn begin_in(
         &mut self,
         now: Now,
@@ -238,14 +239,15 @@ impl Shard {
         to: (u32, Wish),
         epoch: &str,
         manner: Manner,
-    ) {
+    ) -> bool {
         let (known, wish) = to;
         let entry = self.hub.channel(known);
         // While a lost position is being asked for, the hub has none to give.
         let unknown = wish.positioned && entry.epoch.is_empty();
         if entry.live && !wish.recover && !unknown {
             self.subscribe_here(now, index, id, to, manner);
-            return;
+            self.enlisted(wish.survey, Ok(()));
+            return true;
         }
         let name = Rc::clone(&entry.name);
         let wish = self.keep_manner(manner, wish);
@@ -264,6 +266,7 @@ impl Shard {
             self.connections[index].places.remove(known);
             self.hub.release(known);
         }
+        sent
     }
 
     /// The channel's publications are coming already, and the hub knows its position: nothing needs to be asked.

@@ -10,7 +10,7 @@ use std::{
 };
 
 use wire::{
-    code::{self, Unsubscribe},
+    code::{self, ErrorCode, Unsubscribe},
     link::ToRelay,
     pattern::Pattern,
     survey::{Act, Answer, CHANNEL_BYTES, Command, Question, Subscribe as Wanted, Users},
@@ -27,6 +27,7 @@ use crate::{
     framing::Framing,
     hub::{Manner, Place},
     limits::{SURVEY_CHANNELS_PER_TURN, SURVEY_VISITS_PER_TURN, SURVEYS_BYTES_MAX, SURVEYS_MAX},
+    pending::Wish,
     places::{Maker, Terms},
     time::Now,
 };
@@ -41,6 +42,19 @@ pub(super) struct Surveys {
     channels: VecDeque<Channels>,
     /// Of all these.
     bytes: usize,
+    /// Commands whose subscriptions wait for the relay, by number.
+    enlisting: HashMap<u32, Enlisting>,
+}
+
+/// What becomes of the subscriptions of one command.
+#[derive(Default)]
+struct Enlisting {
+    waiting: u32,
+    failed: u32,
+    /// Of one that has failed.
+    error: u16,
+    /// The sessions that the command was for, once the walk is over.
+    found: Option<u32>,
 }
 
 enum Task {
@@ -203,14 +217,14 @@ impl Shard {
             let meant = connection.generation == generation
                 && command.client.is_none_or(|client| client == connection.client)
                 && aboard.only.is_none_or(|only| only == Some(index));
-            if meant && self.act(now, index, &command.act) {
+            if meant && self.act(now, index, aboard.number, &command.act) {
                 aboard.found += 1;
             }
         }
     }
 
     /// Does what is to be done with a session; false when it is not for this one.
-    fn act(&mut self, now: Now, index: usize, act: &Act) -> bool {
+    fn act(&mut self, now: Now, index: usize, number: u32, act: &Act) -> bool {
         let connection = &self.connections[index];
         match (act, connection.phase) {
             (Act::Disconnect { keep, .. }, Phase::Ready | Phase::Connecting)
@@ -221,7 +235,9 @@ impl Shard {
             (Act::Disconnect { code, reason, .. }, Phase::Ready | Phase::Connecting) => {
                 self.close_with(now, index, *code, reason);
             }
-            (Act::Subscribe(wanted), Phase::Ready) => return self.server_subscribes(now, index, wanted),
+            (Act::Subscribe(wanted), Phase::Ready) => {
+                return self.server_subscribes(now, index, number, wanted);
+            }
             (Act::Unsubscribe { channel, code, reason }, Phase::Ready) => {
                 self.server_unsubscribes(now, index, channel, Unsubscribe { code: *code, reason });
             }
@@ -233,8 +249,8 @@ impl Shard {
         true
     }
 
-    /// Whether the session is in the channel now, or will be unless the relay says no.
-    fn server_subscribes(&mut self, now: Now, index: usize, wanted: &Wanted) -> bool {
+    /// Whether the session is in the channel now, or is on its way there.
+    fn server_subscribes(&mut self, now: Now, index: usize, number: u32, wanted: &Wanted) -> bool {
         let policy = Arc::clone(&self.policy);
         let places = &self.connections[index].places;
         if self.hub.find(&wanted.channel).is_some_and(|known| places.find(known).is_some()) {
@@ -264,8 +280,34 @@ impl Shard {
             data: wanted.data.as_slice().into(),
             ..Terms::default()
         });
-        self.begin_in(now, index, 0, (known, granted.wish(&asked)), epoch, Manner::default());
+        let wish = Wish { survey: number, ..granted.wish(&asked) };
+        self.surveys.enlisting.entry(number).or_default().waiting += 1;
+        if !self.begin_in(now, index, 0, (known, wish), epoch, Manner::default()) {
+            self.enlisted(number, Err(code::TOO_MANY_REQUESTS));
+        }
         true
+    }
+
+    /// What has become of a subscription that a command made. The command is answered when nothing of it waits any more.
+    pub(super) fn enlisted(&mut self, number: u32, outcome: Result<(), ErrorCode>) {
+        let Some(all) = self.surveys.enlisting.get_mut(&number) else { return };
+        all.waiting -= 1;
+        if let Err(error) = outcome {
+            all.failed += 1;
+            all.error = error.code;
+        }
+        self.answer_enlisting(number);
+    }
+
+    fn answer_enlisting(&mut self, number: u32) {
+        let Some(Enlisting { waiting: 0, failed, error, found: Some(sessions) }) =
+            self.surveys.enlisting.get(&number)
+        else {
+            return;
+        };
+        let answer = Answer { sessions: *sessions, missing: *failed, failed: *error, ..Answer::default() };
+        self.surveys.enlisting.remove(&number);
+        self.answer_survey(number, answer);
     }
 
     /// Ends a subscription, or all of them, whoever made it.
@@ -352,7 +394,14 @@ impl Shard {
         for Aboard { number, task, found, .. } in walk.tasks {
             let mut answer = Answer::default();
             match task {
-                Task::Command(_) => answer.sessions = found,
+                Task::Command(_) => match self.surveys.enlisting.get_mut(&number) {
+                    Some(all) => {
+                        all.found = Some(found);
+                        self.answer_enlisting(number);
+                        continue;
+                    }
+                    None => answer.sessions = found,
+                },
                 Task::Census => {
                     answer.census.clients = walk.clients;
                     answer.census.subscriptions = subscriptions;

@@ -50,7 +50,10 @@ impl World {
         while let Some((body, after)) = frame::split(rest).unwrap() {
             match frame::decode::<ToRelay<'_>>(body).unwrap() {
                 ToRelay::Surveyed { number, answer } => all.push((number, *answer)),
-                ToRelay::Subscribe { request, .. } => self.hear(&begun(request, 5, "e")),
+                ToRelay::Subscribe { request, .. } => {
+                    self.hear(&begun(request, 5, "e"));
+                    all.extend(self.answers());
+                }
                 _ => {}
             }
             rest = after;
@@ -153,13 +156,15 @@ fn what_was_missed_follows_the_push_of_a_subscription_that_recovers() {
 }
 
 #[test]
-fn a_subscription_that_the_relay_refuses_fails_in_silence() {
+fn a_subscription_that_the_relay_refuses_fails_the_command_and_its_session_hears_nothing() {
     let mut world = World::new();
     let (ann, _) = world.session("ann");
     world.ask_all(7, Question::Command(of("ann", Act::Subscribe(Box::new(subscribe("chat:1"))))));
     world.shard.survey(world.now);
     let request = subscribe_request(&world.asked()[0]).unwrap();
+    assert_eq!(world.answers(), [], "what becomes of it is waited for");
     world.hear(&ToShard::Failed { request, code: 106 });
+    assert_eq!(world.answers(), [(7, Answer { sessions: 1, missing: 1, failed: 106, ..Answer::default() })]);
     assert_eq!(world.heard(ann), [""; 0]);
     assert_eq!(world.shard.stats().channels, 0);
 }
@@ -170,7 +175,8 @@ fn an_unsubscription_behind_a_subscription_wins() {
     let (ann, _) = world.session("ann");
     world.ask_all(1, Question::Command(of("ann", Act::Subscribe(Box::new(subscribe("chat:1"))))));
     world.ask_all(2, Question::Command(of("ann", unsubscribe(""))));
-    let numbers: Vec<u32> = world.answers().iter().map(|(number, _)| *number).collect();
+    let mut numbers: Vec<u32> = world.answers().iter().map(|(number, _)| *number).collect();
+    numbers.sort_unstable();
     assert_eq!(numbers, [1, 2]);
     assert_eq!(world.heard(ann), [""; 0]);
     assert_eq!(world.shard.stats().channels, 0);
