@@ -11,6 +11,7 @@ pub mod partition;
 pub mod payload;
 
 mod backoff;
+mod breaker;
 mod broker;
 mod channels;
 mod counters;
@@ -27,6 +28,7 @@ mod survey;
 mod users;
 
 pub use backoff::Backoff;
+pub use breaker::{Breaker, Pass, Standing};
 pub use broker::{Broker, Event, Moved, Name};
 pub use counters::{Counters, Levels};
 pub use follow::Following;

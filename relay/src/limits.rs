@@ -46,6 +46,10 @@ pub(crate) const READ_RETRY: Duration = Duration::from_secs(1);
 pub(crate) const PAGE_ASKERS_MAX: usize = 65_536;
 /// Channels whose members one tick says again after the bus forgot them.
 pub(crate) const SAID_AGAIN_PER_TICK: usize = 1024;
+/// Failures of a backend in a row after which it is left alone.
+pub(crate) const BREAKER_FAILURES: u32 = 5;
+/// For how long at first, and at most after failures to find it well again, each of which doubles it.
+pub(crate) const BREAKER_PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 /// An empty queue's buffer above this is given back.
 pub(crate) const QUEUE_KEEP_BYTES: usize = 256 * 1024;
 

@@ -1,6 +1,7 @@
 //! What tests and benches of the whole system share: worlds of real programs, clients, credentials, measurements.
 #![forbid(unsafe_code)]
 
+pub mod backend;
 pub mod bench;
 pub mod client;
 pub mod conformance;

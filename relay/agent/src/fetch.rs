@@ -112,7 +112,7 @@ impl fmt::Debug for Endpoint {
 }
 
 /// Trusts the authorities of a file, or those of the system if a certificate is to be expected at all.
-fn tls(needed: bool, root_ca: Option<&Path>) -> Result<ClientConfig, String> {
+pub(crate) fn tls(needed: bool, root_ca: Option<&Path>) -> Result<ClientConfig, String> {
     let roots = roots(needed, root_ca)?;
     let provider = Arc::new(aws_lc_rs::default_provider());
     let versions = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();

@@ -10,6 +10,7 @@ use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
 use axum::{Json, Router};
+use relay::Standing;
 use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
@@ -84,12 +85,25 @@ fn state(relay: &Relay) -> Value {
             value
         })
         .collect();
+    let proxies: Vec<Value> = relay
+        .proxies()
+        .all()
+        .map(|endpoint| {
+            let state = match endpoint.standing() {
+                Standing::Closed => "closed",
+                Standing::HalfOpen => "half_open",
+                Standing::Open => "open",
+            };
+            json!({ "name": endpoint.name(), "endpoint": endpoint.place(), "breaker": state })
+        })
+        .collect();
     json!({
         "live": true,
         "ready": !links.is_empty(),
         "version": env!("CARGO_PKG_VERSION"),
         "uptime_seconds": uptime.as_secs(),
         "links": up,
+        "proxies": proxies,
         "bus": bus,
     })
 }

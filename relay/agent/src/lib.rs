@@ -19,6 +19,7 @@ mod keyring;
 mod limits;
 mod link;
 mod log;
+mod proxy;
 mod report;
 mod run;
 mod signer;

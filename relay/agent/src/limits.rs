@@ -30,6 +30,20 @@ pub(crate) const FETCH_PAUSE: (Duration, Duration) = (Duration::from_secs(1), Du
 pub(crate) const FETCH_BURST: u32 = 3;
 /// .. and one more each time so long has passed.
 pub(crate) const FETCH_EVERY: Duration = Duration::from_secs(10);
+/// The longest a backend may be given: the gateway gives the relay little more.
+pub(crate) const PROXY_TIMEOUT_MAX: Duration = Duration::from_secs(4);
+/// A backend's answer.
+pub(crate) const PROXY_ANSWER_BYTES_MAX: usize = 1024 * 1024;
+/// Calls of one backend under way; further ones fail at once.
+pub(crate) const PROXY_CALLS_MAX: usize = 256;
+/// Connections to one backend that wait for the next call.
+pub(crate) const PROXY_IDLE_MAX: usize = 64;
+/// For how long.
+pub(crate) const PROXY_IDLE_FOR: Duration = Duration::from_secs(60);
+/// A call that did not reach its backend is tried once more after this.
+pub(crate) const PROXY_RETRY_PAUSE: Duration = Duration::from_millis(50);
+/// Backends in the configuration that namespaces can name, and namespaces of calls.
+pub(crate) const PROXIES_MAX: usize = 256;
 /// Certificates in the configuration.
 pub(crate) const CERTIFICATES_MAX: usize = 256;
 /// Keys in memory: those of the configuration and those that a reload replaced, for as long as [`KEY_GRACE`] or until there
@@ -76,6 +90,7 @@ pub(crate) const DEMO_TOKEN_LIFE: Duration = Duration::from_secs(600);
 /// At the end, HTTP answers may take this long.
 pub(crate) const STOP_WITHIN: Duration = Duration::from_secs(5);
 
+const _: () = assert!(PROXY_ANSWER_BYTES_MAX * 2 <= wire::limits::FRAME_BYTES_MAX);
 const _: () = assert!(SIGNERS_MAX < CONNECTIONS_MAX);
 const _: () = assert!(CERTIFICATES_MAX * 2 <= KEYS_MAX);
 const _: () = assert!(API_REQUESTS_MAX * API_PARALLEL_MAX <= API_QUESTIONS_MAX);

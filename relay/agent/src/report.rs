@@ -10,6 +10,7 @@ use metrics_exporter_prometheus::PrometheusBuilder;
 use wire::stats::{ShardStats, TRANSPORTS, TURN_BUCKETS_US, TransportStats};
 
 use crate::counters::SIGN_BUCKETS_US;
+use crate::proxy::BUCKETS_US as PROXY_BUCKETS_US;
 use crate::state::{Link, Relay};
 
 /// Causes in the order of [`ShardStats::refused`].
@@ -33,11 +34,13 @@ pub(crate) fn metrics(relay: &Relay) -> String {
         gateways(&links);
         bus(relay);
         program(relay, &links);
+        backends(relay);
     });
     let mut text = recorder.handle().render();
     let shards: Vec<_> = links.iter().filter_map(|link| Some((link.shard, link.stats.as_deref()?))).collect();
     turns(&mut text, &shards);
     signatures(&mut text, relay);
+    backend_times(&mut text, relay);
     text
 }
 
@@ -220,6 +223,36 @@ fn program(relay: &Relay, links: &[Link]) {
         let (gateway, shard) = (format!("{:016x}", link.gateway), link.shard.to_string());
         let seconds = uptime.saturating_sub(link.since).as_secs_f64();
         gauge!("headland_relay_link_up_seconds", "gateway" => gateway, "shard" => shard).set(seconds);
+    }
+}
+
+/// What became of what backends were asked.
+fn backends(relay: &Relay) {
+    for endpoint in relay.proxies().all() {
+        let name = || endpoint.name().to_owned();
+        let results = endpoint.results();
+        for (outcome, count) in results.ends {
+            counter!("headland_relay_proxy_calls_total", "proxy" => name(), "outcome" => outcome)
+                .increment(count);
+        }
+        counter!("headland_relay_proxy_retries_total", "proxy" => name()).increment(results.retries);
+        gauge!("headland_relay_proxy_calls", "proxy" => name()).set(endpoint.under_way() as f64);
+        let left_alone = endpoint.standing() != relay::Standing::Closed;
+        gauge!("headland_relay_proxy_open", "proxy" => name()).set(f64::from(u8::from(left_alone)));
+    }
+}
+
+/// How long they took.
+fn backend_times(text: &mut String, relay: &Relay) {
+    let proxies = relay.proxies();
+    let mut all = proxies.all().peekable();
+    if all.peek().is_some() {
+        text.push_str("# TYPE headland_relay_proxy_seconds histogram\n");
+    }
+    for endpoint in all {
+        let (results, labels) = (endpoint.results(), format!("proxy=\"{}\"", endpoint.name()));
+        let name = "headland_relay_proxy_seconds";
+        histogram(text, name, &labels, &PROXY_BUCKETS_US, &results.buckets, results.us);
     }
 }
 

@@ -28,6 +28,7 @@ use crate::jwks;
 use crate::keyring::{KeyError, Keyring};
 use crate::limits::API_REQUESTS_MAX;
 use crate::log::log;
+use crate::proxy::Proxies;
 use crate::signer::Refusal;
 use crate::verify::Verifier;
 
@@ -51,6 +52,8 @@ pub struct Relay {
     endpoints: watch::Sender<Endpoints>,
     /// Tokens came whose keys are unknown, by kind.
     unknown: [Notify; 2],
+    /// Who decides on what clients do.
+    proxies: RwLock<Arc<Proxies>>,
     pub(crate) counters: Counters,
     /// The server API's link into the bus.
     pub(crate) line: Line,
@@ -144,6 +147,7 @@ impl Relay {
             settings: watch::Sender::new(frame),
             endpoints: watch::Sender::new(checked.endpoints.clone()),
             unknown: <_>::default(),
+            proxies: RwLock::new(Arc::new(checked.proxies.clone())),
             counters: Counters::default(),
             line: Line::default(),
             access: RwLock::new(Arc::new(Access::new(&checked.config.http_api))),
@@ -167,6 +171,9 @@ impl Relay {
         *self.verifier.write().unwrap_or_else(PoisonError::into_inner) = verifier;
         *self.access.write().unwrap_or_else(PoisonError::into_inner) =
             Arc::new(Access::new(&checked.config.http_api));
+        let mut proxies = self.proxies.write().unwrap_or_else(PoisonError::into_inner);
+        *proxies = Arc::new(checked.proxies.after(&proxies));
+        drop(proxies);
         self.broker().configure(settings);
         self.settings.send_replace(frame);
         self.endpoints.send_replace(checked.endpoints.clone());
@@ -253,7 +260,7 @@ impl Relay {
     }
 
     /// Takes every whole frame in `bytes`; the result is how many bytes they were.
-    pub(crate) fn receive(&self, link: LinkId, bytes: &[u8]) -> Result<usize, FrameError> {
+    pub(crate) fn receive(self: &Arc<Self>, link: LinkId, bytes: &[u8]) -> Result<usize, FrameError> {
         let now = self.clock.now();
         let mut rest = bytes;
         let mut held: Option<MutexGuard<'_, Broker>> = None;
@@ -267,6 +274,10 @@ impl Relay {
                 Ok(ToRelay::Verify { request, kind, token }) => {
                     drop(held.take());
                     self.verify(link, request, kind, token);
+                }
+                Ok(ToRelay::Proxy { request, event }) => {
+                    drop(held.take());
+                    self.ask_backend(link, request, &event);
                 }
                 Ok(ToRelay::UnknownKey { kind }) => self.unknown[kind as usize].notify_one(),
                 Ok(ToRelay::Stats(stats)) => {
@@ -320,6 +331,17 @@ impl Relay {
     /// Who may use the server API.
     pub(crate) fn access(&self) -> Arc<Access> {
         Arc::clone(&self.access.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Gives a shard an answer that is not the bus's.
+    pub(crate) fn answer(&self, link: LinkId, message: &ToShard<'_>) {
+        let mut broker = self.broker();
+        broker.answer(link, message);
+        self.wake(broker);
+    }
+
+    pub(crate) fn proxies(&self) -> Arc<Proxies> {
+        Arc::clone(&self.proxies.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Gives what waits for a link to `out`, whose bytes have been written.

@@ -34,6 +34,7 @@ mod features;
 mod loadgen;
 mod loss;
 mod mesh;
+mod proxy;
 mod redis;
 mod sandbox;
 mod sdk;

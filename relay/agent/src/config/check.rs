@@ -13,6 +13,7 @@ use super::{Config, admission};
 use crate::fetch::Endpoint;
 use crate::files;
 use crate::limits::{API_KEYS_MAX, CERTIFICATES_MAX, FILE_BYTES_MAX, NAMESPACES_MAX};
+use crate::proxy::Proxies;
 
 /// A configuration whose values fit each other. Certificates are still to be read ([`crate::Keyring`]).
 #[derive(Debug)]
@@ -29,6 +30,8 @@ pub struct Checked {
     pub(crate) redis: Option<crate::redis::Settings>,
     /// Where public keys are fetched, for tokens of connections and for those of subscriptions.
     pub(crate) endpoints: [Option<Endpoint>; 2],
+    /// The backends, and which of them decides on what.
+    pub(crate) proxies: Proxies,
 }
 
 impl Checked {
@@ -53,13 +56,14 @@ impl Checked {
             config.channel.without_namespace.options("", config.channel.history_meta_ttl);
         namespace(&default_namespace, regex, "channel.without_namespace", places, &mut problems);
         let namespaces = namespaces(&config, places, &mut problems);
+        let (backend, proxies) = super::proxy::checked(&config, &boundaries, places, &mut problems);
         if !problems.is_empty() {
             return Err(ConfigError(problems));
         }
         let settings = Settings {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             client: options(&config),
-            backend: settings::Backend::default(),
+            backend,
             admission: admission::settings(&config),
             default_namespace,
             namespaces,
@@ -71,7 +75,7 @@ impl Checked {
         let limits = limits(&config);
         let endpoints = [connection_keys, subscription_keys.flatten()];
         let following = config.bus.following();
-        Ok(Self { config, settings, limits, following, redis, endpoints })
+        Ok(Self { config, settings, limits, following, redis, endpoints, proxies })
     }
 }
 

@@ -6,6 +6,7 @@ mod check;
 mod demo;
 mod mesh;
 mod namespace;
+mod proxy;
 mod redis;
 mod secret;
 mod token;
@@ -28,6 +29,10 @@ pub use check::{Checked, private};
 pub(crate) use demo::connect_source;
 pub use mesh::{Mesh, MeshError, Peer};
 pub use namespace::{Namespace, WithoutNamespace};
+pub use proxy::{
+    ChannelProxies, ClientProxies, ConnectProxy, Headers, HttpOptions, NamedProxy, Proxy, RefreshProxy, Rpc,
+    RpcNamespace, RpcWithoutNamespace,
+};
 pub use redis::{Redis, RedisTls, Sentinel};
 pub use secret::Secret;
 pub use token::{SubscriptionToken, Token};
@@ -51,6 +56,10 @@ config_table! {
         admission: Admission = Admission::default(),
         /// Channels.
         channel: Channel = Channel::default(),
+        /// Calls (rpc) of clients.
+        rpc: Rpc = Rpc::default(),
+        /// Backends that namespaces name.
+        proxies: Vec<NamedProxy> = Vec::new(),
         /// Certificates. Their private keys never leave this program.
         tls: Tls = Tls::default(),
         /// How publications cross edges.
@@ -127,6 +136,8 @@ config_table! {
         user_connection_limit: u32 = 0,
         /// How often one connection may command what.
         rate_limit: RateLimit = RateLimit::default(),
+        /// Backends that decide on connections.
+        proxy: ClientProxies = ClientProxies::default(),
         /// Personal channels.
         subscribe_to_user_personal_channel: PersonalChannel = PersonalChannel::default(),
         /// How tokens (JWT) are verified. With none of these keys there are no valid tokens.
@@ -161,6 +172,8 @@ config_table! {
         user_separator: String = Boundaries::default().separator,
         /// What begins the name of a channel that is entered with a subscription token alone. Empty: there are none.
         private_prefix: String = Boundaries::default().private,
+        /// Backends that decide on what happens in channels, where a namespace wants it and names no other.
+        proxy: ChannelProxies = ChannelProxies::default(),
         /// How long offset and epoch of a channel outlive its publications where its namespace does not say.
         history_meta_ttl: Duration = Duration::from_secs(720 * 3600),
         /// Channels without a colon in their name.

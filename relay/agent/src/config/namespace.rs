@@ -6,6 +6,7 @@ use wire::config_table;
 use wire::pattern::{NotAPattern, Pattern};
 use wire::settings;
 
+use super::proxy::DEFAULT;
 use super::word::{DeltaType, Format, Mode};
 
 /// Durations cross the link in milliseconds.
@@ -79,6 +80,18 @@ macro_rules! namespace_table {
                 allow_presence_for_subscriber: bool = false,
                 /// Anonymous ones too. Needs allow_presence_for_client or allow_presence_for_subscriber.
                 allow_presence_for_anonymous: bool = false,
+                /// A backend decides who may subscribe, tokens aside.
+                subscribe_proxy_enabled: bool = false,
+                /// Which: one of proxies by its name, or "default": that of channel.proxy.subscribe.
+                subscribe_proxy_name: String = DEFAULT.to_owned(),
+                /// A backend decides what clients publish, and may change it. The allow_publish options do not matter then.
+                publish_proxy_enabled: bool = false,
+                /// Which: one of proxies by its name, or "default": that of channel.proxy.publish.
+                publish_proxy_name: String = DEFAULT.to_owned(),
+                /// A backend decides whether a subscription whose time is over goes on.
+                sub_refresh_proxy_enabled: bool = false,
+                /// Which: one of proxies by its name, or "default": that of channel.proxy.sub_refresh.
+                sub_refresh_proxy_name: String = DEFAULT.to_owned(),
             }
         }
 
@@ -125,9 +138,20 @@ macro_rules! namespace_table {
                     allow_presence_for_client: self.allow_presence_for_client,
                     allow_presence_for_subscriber: self.allow_presence_for_subscriber,
                     allow_presence_for_anonymous: self.allow_presence_for_anonymous,
-                    ..settings::Namespace::default()
+                    subscribe_proxy: self.subscribe_proxy_enabled,
+                    publish_proxy: self.publish_proxy_enabled,
+                    sub_refresh_proxy: self.sub_refresh_proxy_enabled,
                 };
                 (options, wrong)
+            }
+
+            /// The names of the backends it wants, in the order of [`ChannelProxies::EVENTS`](super::ChannelProxies::EVENTS).
+            pub(super) fn proxies(&self) -> [Option<&str>; 3] {
+                [
+                    self.subscribe_proxy_enabled.then_some(self.subscribe_proxy_name.as_str()),
+                    self.publish_proxy_enabled.then_some(self.publish_proxy_name.as_str()),
+                    self.sub_refresh_proxy_enabled.then_some(self.sub_refresh_proxy_name.as_str()),
+                ]
             }
         }
     };

@@ -1,4 +1,5 @@
 mod documented;
+mod proxy;
 
 use std::time::Duration;
 

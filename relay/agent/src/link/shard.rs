@@ -1,5 +1,7 @@
 //! A shard's connection: what it says goes to the bus, what waits for it there is written.
 
+use std::sync::Arc;
+
 use relay::{LinkId, Transmit};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
@@ -13,7 +15,7 @@ use crate::log::log;
 use crate::state::Relay;
 
 pub(super) async fn serve(
-    relay: &Relay,
+    relay: &Arc<Relay>,
     mut stream: UnixStream,
     greeting: &Greeting,
     who: &Who,
@@ -31,7 +33,7 @@ pub(super) async fn serve(
 
 /// Closes the link in the bus however the connection's task ends.
 struct Opened<'a> {
-    relay: &'a Relay,
+    relay: &'a Arc<Relay>,
     link: LinkId,
 }
 
