@@ -68,8 +68,8 @@ impl Meter {
             count += 1;
             let passed = sent.by.map_or(Duration::ZERO, |by| self.sent[place].at.saturating_sub(by));
             let tokens = u128::from(self.rate) * (1_000_000 + passed.as_micros());
-            // A token in a million is left to rounding.
-            count * 1_000_000 <= tokens.saturating_sub(1)
+            // Of those that time has brought, a token in a million is left to rounding.
+            count * 1_000_000 <= tokens.saturating_sub(u128::from(!passed.is_zero()))
         })
     }
 }
