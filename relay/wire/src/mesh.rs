@@ -9,8 +9,9 @@ pub use serde_bytes::Bytes;
 use crate::frame::{self, FrameError};
 use crate::limits::FRAME_BYTES_MAX;
 
-/// The version of these words and of how owners are chosen. Relays of another version do not work together.
-pub const VERSION: u16 = 1;
+/// The version of these words and of how owners are chosen, and, as questions and answers are a shard's link's, the version of those.
+/// Relays of another version do not work together.
+pub const VERSION: u16 = (1 << 8) + frame::VERSION;
 /// The first bytes of either side of a connection.
 pub const MAGIC: [u8; 4] = *b"HDLM";
 /// Bytes of an encoded [`Hello`].
