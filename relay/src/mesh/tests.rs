@@ -10,6 +10,9 @@ mod world;
 
 use std::time::Duration;
 
+use crate::bus::{Ask, EdgeId, Tell, Ticket};
+use crate::mesh::{List, Mesh};
+use crate::{LinkId, Transmit};
 use faults::Bug;
 use world::{Plan, World};
 
@@ -117,15 +120,100 @@ fn a_cut_is_noticed_within_seconds() {
     assert_eq!(world.links_up(), 0);
 }
 
+/// Two edges that pass bytes to each other at once.
+struct Pair {
+    edges: [Mesh; 2],
+    links: [LinkId; 2],
+    heard: [Vec<String>; 2],
+}
+
+impl Pair {
+    fn new() -> Self {
+        let list = List::new(["a", "b"]).unwrap();
+        let (settings, limits) = (wire::settings::Settings::default(), crate::Limits::default());
+        let edge =
+            |name: &str, run| Mesh::new(Duration::ZERO, name, list.clone(), &settings, &limits, (run, run));
+        let mut edges = [edge("a", 1), edge("b", 2)];
+        let links = [
+            edges[0].opened(Duration::ZERO, "b", EdgeId(2), &mut |_| ()).unwrap(),
+            edges[1].opened(Duration::ZERO, "a", EdgeId(1), &mut |_| ()).unwrap(),
+        ];
+        let mut pair = Self { edges, links, heard: Default::default() };
+        pair.settle();
+        pair
+    }
+
+    fn ask(&mut self, edge: usize, ask: Ask) {
+        let heard = &mut self.heard[edge];
+        self.edges[edge].ask(Duration::ZERO, ask, &mut |tell| heard.push(format!("{tell:?}")));
+        self.settle();
+    }
+
+    fn settle(&mut self) {
+        let mut out = Vec::new();
+        for _ in 0..100 {
+            for edge in [0, 1] {
+                if self.edges[edge].transmit(Duration::ZERO, self.links[edge], &mut out) == Transmit::Write {
+                    let heard = &mut self.heard[1 - edge];
+                    let other = &mut self.edges[1 - edge];
+                    let mut told = |tell: Tell<'_>| heard.push(format!("{tell:?}"));
+                    other.receive(Duration::ZERO, self.links[1 - edge], &out, &mut told).unwrap();
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn words_between_relays_go_to_one_or_to_all_others_and_never_back() {
+    let mut pair = Pair::new();
+    pair.ask(0, Ask::Send { to: None, body: b"all".to_vec() });
+    pair.ask(0, Ask::Send { to: Some(EdgeId(2)), body: b"one".to_vec() });
+    pair.ask(0, Ask::Send { to: Some(EdgeId(1)), body: b"me".to_vec() });
+    pair.ask(0, Ask::Send { to: Some(EdgeId(9)), body: b"who".to_vec() });
+    assert!(pair.heard[0].is_empty(), "{:?}", pair.heard[0]);
+    let message = |body: &[u8]| format!("{:?}", Tell::Message { from: EdgeId(1), body });
+    assert_eq!(pair.heard[1], [message(b"all"), message(b"one")]);
+    let mut told = Vec::new();
+    pair.edges[0].closed(Duration::ZERO, pair.links[0], &mut |tell| told.push(format!("{tell:?}")));
+    assert_eq!(told, [format!("{:?}", Tell::Edges(&[]))]);
+}
+
+#[test]
+fn a_position_past_the_top_is_answered_with_an_empty_page() {
+    let mut pair = Pair::new();
+    let namespaces =
+        wire::settings::Namespace { history_size: 3, history_ttl_ms: 60_000, ..Default::default() };
+    let settings = wire::settings::Settings { default_namespace: namespaces, ..Default::default() };
+    for edge in [0, 1] {
+        pair.edges[edge].configure(Duration::ZERO, &settings, &mut |_| ());
+    }
+    pair.settle();
+    // One of them is of the other edge.
+    for number in 0..8 {
+        let channel = format!("c{number}").into();
+        let read = Ask::Read {
+            ticket: Ticket(number),
+            channel,
+            since: Some(5),
+            limit: 9,
+            reverse: false,
+            kept: follower::KEPT,
+        };
+        pair.ask(0, read);
+        let page = pair.heard[0].pop().unwrap();
+        assert!(page.starts_with("Page") && page.ends_with("publications: [] }"), "{page}");
+    }
+}
+
 proptest::proptest! {
     #[test]
     fn what_another_edge_may_say_harms_nobody(
         frames in proptest::collection::vec((0u8..4, proptest::collection::vec(0u8..32, 0..40)), 0..60),
     ) {
-        use crate::bus::EdgeId;
-        let list = crate::mesh::List::new(["a", "b"]).unwrap();
+        let list = List::new(["a", "b"]).unwrap();
         let (settings, limits) = (wire::settings::Settings::default(), crate::Limits::default());
-        let mut mesh = crate::mesh::Mesh::new(Duration::ZERO, "a", list.clone(), &settings, &limits, (1, 1));
+        let mut mesh = Mesh::new(Duration::ZERO, "a", list.clone(), &settings, &limits, (1, 1));
         let now = Duration::from_secs(1);
         let mut link = mesh.opened(now, "b", EdgeId(2), &mut |_| ()).unwrap();
         let mut bytes = Vec::new();
