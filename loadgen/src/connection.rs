@@ -25,6 +25,10 @@ pub trait Identity {
     fn token(&mut self, number: u32) -> Result<String, Cause>;
     /// The channel it subscribes to at once; `None` for none.
     fn channel(&mut self, number: u32) -> Option<String>;
+    /// Where it was in its channel, if it comes back to it.
+    fn recovers_from(&self) -> Option<u64>;
+    /// It came back: everything after that is there, so many publications, or it is not.
+    fn recovered(&mut self, number: u32, publications: Option<usize>);
     /// The server will ping every so many seconds; 0 when it does not.
     fn announced(&mut self, ping_s: u32);
 }
@@ -357,7 +361,13 @@ impl Connection {
         let connect = Connect { token: token.into(), name: "headland-loadgen".into(), ..Connect::default() };
         frames.command(&Command { id: CONNECT_ID, request: Request::Connect(connect) });
         if let Some(channel) = ear.channel(self.number) {
-            let subscribe = Subscribe { channel: channel.into(), ..Subscribe::default() };
+            let from = ear.recovers_from();
+            let subscribe = Subscribe {
+                channel: channel.into(),
+                recover: from.is_some(),
+                offset: from.unwrap_or(0),
+                ..Subscribe::default()
+            };
             frames.command(&Command { id: SUBSCRIBE_ID, request: Request::Subscribe(subscribe) });
         }
         Ok(Reached::No)
@@ -446,7 +456,13 @@ impl Connection {
                 ear.announced(session.ping_s);
                 Ok(ear.channel(self.number).is_none())
             }
-            Answer::Subscribe(_) if id == SUBSCRIBE_ID => Ok(true),
+            Answer::Subscribe(subscription) if id == SUBSCRIBE_ID => {
+                if ear.recovers_from().is_some() {
+                    let publications = subscription.recovered.then_some(subscription.publications.len());
+                    ear.recovered(self.number, publications);
+                }
+                Ok(true)
+            }
             _ => Err(Cause::Garbled("an answer of another kind than the command".to_owned())),
         }
     }

@@ -109,6 +109,9 @@ pub struct IdleArgs {
     /// Channel that each subscribes to; {n} is the connection's number, {n%1000} its remainder.
     #[arg(long, value_name = "CHANNEL")]
     pub subscribe: Option<String>,
+    /// Come back to the channel, each from this offset, and count who gets everything that was published since.
+    #[arg(long, value_name = "OFFSET", requires = "subscribe")]
+    pub recover_from: Option<u64>,
     /// How long to hold them.
     #[arg(long, default_value_t = 10.0)]
     pub seconds: f64,

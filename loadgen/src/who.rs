@@ -12,12 +12,16 @@ pub struct Who {
     channel: Option<Pattern>,
     /// Longest ping interval that the server announced, in seconds; 0 when none.
     pub ping_s: u32,
+    /// Where they all were in their channels, if they come back.
+    pub recovers_from: Option<u64>,
+    /// How many came back to everything they had missed, and how many publications that was.
+    pub recovered: (u64, u64),
 }
 
 impl Who {
     /// Clients with `credentials` that each subscribe to the channel of their number.
     pub fn new(credentials: Credentials, channel: Option<Pattern>) -> Self {
-        Self { credentials, channel, ping_s: 0 }
+        Self { credentials, channel, ping_s: 0, recovers_from: None, recovered: (0, 0) }
     }
 
     /// The token of `number`.
@@ -31,6 +35,19 @@ impl Who {
             return None;
         }
         self.channel.as_ref().map(|pattern| pattern.name(number))
+    }
+
+    /// Where `number` was in its channel.
+    pub fn recovers_from(&self) -> Option<u64> {
+        self.recovers_from
+    }
+
+    /// Notes what a recovery gave back.
+    pub fn recovered(&mut self, publications: Option<usize>) {
+        if let Some(publications) = publications {
+            let (count, all) = self.recovered;
+            self.recovered = (count + 1, all + publications as u64);
+        }
     }
 
     /// Notes a ping interval.
@@ -49,6 +66,14 @@ macro_rules! identity_by_who {
 
             fn channel(&mut self, number: u32) -> Option<String> {
                 self.who.channel(number)
+            }
+
+            fn recovers_from(&self) -> Option<u64> {
+                self.who.recovers_from()
+            }
+
+            fn recovered(&mut self, _number: u32, publications: Option<usize>) {
+                self.who.recovered(publications);
             }
 
             fn announced(&mut self, ping_s: u32) {

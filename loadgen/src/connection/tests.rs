@@ -27,6 +27,8 @@ struct World {
 struct Ear {
     channel: Option<String>,
     ping_s: u32,
+    recovers_from: Option<u64>,
+    recovered: Vec<Option<usize>>,
     publications: Vec<String>,
     answers: Vec<(u32, bool)>,
 }
@@ -38,6 +40,14 @@ impl Identity for Ear {
 
     fn channel(&mut self, _number: u32) -> Option<String> {
         self.channel.clone()
+    }
+
+    fn recovers_from(&self) -> Option<u64> {
+        self.recovers_from
+    }
+
+    fn recovered(&mut self, _number: u32, publications: Option<usize>) {
+        self.recovered.push(publications);
     }
 
     fn announced(&mut self, ping_s: u32) {

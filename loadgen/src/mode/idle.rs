@@ -27,6 +27,7 @@ pub struct Idle {
     time: Duration,
     broadcast: bool,
     patience: Duration,
+    recover_from: Option<u64>,
     steps: Vec<u32>,
     settle: Duration,
 }
@@ -62,6 +63,7 @@ impl Idle {
             time: seconds("--seconds", args.seconds)?,
             broadcast: args.final_broadcast,
             patience: seconds("--patience", args.patience)?,
+            recover_from: args.recover_from,
             steps: args.steps.clone(),
             settle: seconds("--settle", args.settle)?,
         };
@@ -74,7 +76,8 @@ impl Idle {
         let crew = Crew::start(plan.briefs(Goal::Greeted, Duration::ZERO), &gauges, |brief, _| {
             let channels = self.channel.as_ref().filter(|_| self.broadcast && brief.thread == 0);
             let distinct = |pattern: &Pattern| (pattern.clone(), pattern.distinct(plan.connections));
-            let who = Who::new(plan.credentials.clone(), self.channel.clone());
+            let mut who = Who::new(plan.credentials.clone(), self.channel.clone());
+            who.recovers_from = self.recover_from;
             Keeper::new(who, channels.map(distinct), nonce.clone(), Arc::clone(&gauges))
         })
         .map_err(|error| error.to_string())?;
@@ -132,6 +135,9 @@ impl Idle {
             let own = all.connection_bytes as f64 / all.open as f64;
             report.figure("load generator bytes per connection", own, "B", Basis::Count);
         }
+        if self.recover_from.is_some() {
+            recovery_figures(course.opened, &all.tasks, &mut report);
+        }
         let asked = u64::from(plan.connections);
         if course.opened < asked {
             report.shortfalls.push(format!("{} of {asked} connections were opened.", course.opened));
@@ -182,6 +188,16 @@ fn silence(all: &Gathered<Keeper>, report: &mut Report) {
     report.figure("connections silent past their ping", silent as f64, "", Basis::Count);
     if silent > 0 {
         report.shortfalls.push(format!("{silent} open connections heard nothing for more than {limit} s."));
+    }
+}
+
+fn recovery_figures(opened: u64, tasks: &[Keeper], report: &mut Report) {
+    let (count, publications) =
+        tasks.iter().map(Keeper::recovered).fold((0, 0), |(a, b), (c, d)| (a + c, b + d));
+    report.figure("recovered", count as f64, "", Basis::Count);
+    report.figure("publications recovered", publications as f64, "", Basis::Count);
+    if count < opened {
+        report.shortfalls.push(format!("{} of {opened} did not recover everything.", opened - count));
     }
 }
 

@@ -85,6 +85,11 @@ impl Keeper {
         Self { who, nonce, gauges, broadcast, now: Duration::ZERO, told: 0, fresh: 0, last: None }
     }
 
+    /// How many came back to everything, and how many publications that was.
+    pub(super) fn recovered(&self) -> (u64, u64) {
+        self.who.recovered
+    }
+
     pub(super) fn ping_s(&self) -> u32 {
         self.who.ping_s
     }
