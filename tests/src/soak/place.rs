@@ -99,11 +99,11 @@ impl Place {
             Kind::Redis => {
                 let port = self.redis.as_ref().context("a server")?.port();
                 let address = SocketAddr::from((machine, port));
-                format!("[bus.redis]\naddress = \"redis://{address}\"\n[bus]\nkind = \"redis\"\n")
+                format!("[bus.redis]\naddress = [\"{address}\"]\n[bus]\nkind = \"redis\"\n")
             }
             Kind::RedisCluster => {
                 let nodes = self.cluster.as_ref().context("a cluster")?.addresses();
-                let nodes: Vec<String> = nodes.iter().map(|node| format!("\"redis://{node}\"")).collect();
+                let nodes: Vec<String> = nodes.iter().map(|node| format!("\"{node}\"")).collect();
                 format!("[bus.redis]\naddress = [{}]\n[bus]\nkind = \"redis-cluster\"\n", nodes.join(", "))
             }
             Kind::Mesh => {

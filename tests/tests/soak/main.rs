@@ -15,6 +15,16 @@ fn soaked(bus: Kind) {
 }
 
 #[test]
+fn a_star_around_one_redis_loses_nothing() {
+    soaked(Kind::Redis);
+}
+
+#[test]
+fn a_redis_cluster_loses_nothing() {
+    soaked(Kind::RedisCluster);
+}
+
+#[test]
 fn a_mesh_loses_nothing() {
     soaked(Kind::Mesh);
 }
