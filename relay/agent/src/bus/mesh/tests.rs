@@ -417,3 +417,59 @@ fn another_key_is_refused_and_health_says_so() {
     one.wait(|edge| edge.bus.links()[0].error.as_deref() != Some("not connected yet"));
     assert_eq!((one.up(), other.up()), (0, 0));
 }
+
+#[test]
+fn another_version_is_refused_and_counted() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use wire::mesh::{HELLO_BYTES, Hello, PROOF_BYTES};
+    let edges = Edges::new("version", 2);
+    let one = edges.start(0, &Trust::Key("the key of this test"));
+    let identity = Identity::shared(b"the key of this test").unwrap();
+    let (_, address) = &edges.addresses[0];
+    let hello = Hello { version: 77, run: 1, name: "edge-1", to: "edge-0", proof: [0; PROOF_BYTES] };
+    let answered = one.runtime.as_ref().unwrap().block_on(async {
+        let stream = tokio::net::TcpStream::connect(address).await.unwrap();
+        let mut stream = identity.connect(stream, "edge-0").await.unwrap();
+        stream.write_all(&hello.encode()).await.unwrap();
+        let mut answer = [0; HELLO_BYTES];
+        stream.read_exact(&mut answer).await.unwrap();
+        Hello::decode(&answer).unwrap().version
+    });
+    assert_eq!(answered, wire::mesh::VERSION);
+    one.wait(|edge| edge.bus.book.strangers() == 1);
+    let error = one.bus.links()[0].error.clone().unwrap();
+    assert!(
+        error.contains("it speaks mesh version 77") && error.contains("run one release on all edges"),
+        "{error}"
+    );
+}
+
+#[test]
+fn what_cannot_be_a_mesh_is_said_with_its_key() {
+    let peers = "[[bus.mesh.peers]]\nname = \"a\"\naddress = \"10.0.0.1:9100\"\n";
+    for (text, expected) in [
+        ("", "name"),
+        ("name = \"a\"\nshared_key = \"the key of this test\"\n", "peers"),
+        (&format!("name = \"b\"\nshared_key = \"the key of this test\"\n{peers}"), "must list this edge"),
+        (&format!("name = \"a\"\nshared_key = \"short\"\n{peers}"), "is below 16 bytes"),
+        (&format!("name = \"a\"\n{peers}"), "certificate"),
+        (&format!("name = \"a\"\ncertificate = \"x.pem\"\n{peers}"), "belong together"),
+        (
+            &format!(
+                "name = \"a\"\naddress = \"8.8.8.8:9100\"\nshared_key = \"the key of this test\"\n{peers}"
+            ),
+            "is public",
+        ),
+        (
+            &format!("name = \"a\"\nshared_key = \"the key of this test\"\n{}", peers.replace(":9100", "")),
+            "expected a host and a port",
+        ),
+    ] {
+        let text = format!("[bus]\nkind = \"mesh\"\n[bus.mesh]\n{text}");
+        let error = crate::config::read("test", &text, []).unwrap_err().to_string();
+        assert!(error.contains(expected), "{text}: {error}");
+    }
+    let public = "name = \"a\"\naddress = \"8.8.8.8:9100\"\nallow_public_address = true\nshared_key = \"the key of this test\"\n";
+    let text = format!("[bus]\nkind = \"mesh\"\n[bus.mesh]\n{public}{peers}");
+    assert!(crate::config::read("test", &text, []).is_ok());
+}
