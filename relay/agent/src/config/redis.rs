@@ -152,7 +152,9 @@ impl Redis {
             problem(key, "is empty: name at least one \"host:port\"");
         }
         for address in addresses {
-            let port = address.rsplit_once(':').filter(|(host, _)| !host.is_empty());
+            let port = address
+                .rsplit_once(':')
+                .filter(|(host, _)| !host.is_empty() && !host.contains(['/', '@', ' ']));
             if port.is_none_or(|(_, port)| port.parse::<u16>().is_err()) {
                 problem(key, &format!("found {address:?}, expected \"host:port\""));
             }

@@ -1,5 +1,6 @@
 mod documented;
 mod proxy;
+mod redis;
 
 use std::time::Duration;
 
