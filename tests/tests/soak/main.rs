@@ -28,13 +28,3 @@ fn a_redis_cluster_loses_nothing() {
 fn a_mesh_loses_nothing() {
     soaked(Kind::Mesh);
 }
-
-#[test]
-fn a_star_loses_nothing() {
-    soaked(Kind::Redis);
-}
-
-#[test]
-fn a_cluster_loses_nothing() {
-    soaked(Kind::RedisCluster);
-}
