@@ -1,6 +1,7 @@
 //! Measuring: what can be measured, how often, against which targets, and how results are written.
 
 mod bare_server;
+mod bus;
 mod deflate;
 mod fanout;
 mod flood;
@@ -10,6 +11,7 @@ mod load;
 mod machine;
 mod memory;
 mod mesh;
+mod recovery;
 mod report;
 mod sends;
 mod wire_calls;
@@ -83,6 +85,18 @@ pub const BENCHES: &[Bench] = &[
         about: "links and forwarded publications of blind broadcast, mesh and star with 2 to 32 edges",
         runs: 1,
         run: mesh::run,
+    },
+    Bench {
+        name: "bus",
+        about: "from Redis to four gateways per relay CPU-second, next to a bare subscriber; edge to edge; after Redis's restart",
+        runs: 3,
+        run: bus::run,
+    },
+    Bench {
+        name: "recovery",
+        about: "20,000 clients come back at once to 50 channels of two edges around one Redis: queries of history, and the time it takes",
+        runs: 3,
+        run: recovery::run,
     },
     Bench { name: "idle", about: "CPU per 100,000 connections with 25 s pings", runs: 3, run: hold::idle },
     Bench {

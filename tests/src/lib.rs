@@ -9,6 +9,7 @@ pub mod credentials;
 pub mod cut;
 pub mod fuzz;
 pub mod jwks;
+pub mod link;
 pub mod metrics;
 pub mod process;
 pub mod redis;
