@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tests::client::{self, Client, Stream};
 use tests::metrics::{self, Answered};
+use tests::redis::{Cluster, Server};
 use tests::script::{self, Script};
 use tests::wait;
 use tests::world::{Builder, World};
@@ -337,66 +338,89 @@ fn a_subscription_of_the_servers_recovers_and_expires() {
 }
 
 #[test]
-fn one_edge_answers_for_all() {
-    let mut worlds = mesh::edges_with(3, with_key);
-    let mut tabs: Vec<Client> = worlds.iter().map(|world| Client::of(world, "ann").unwrap()).collect();
-    let mut bob = Client::of(&worlds[2], "bob").unwrap();
-    // Until the edges have agreed on who owns the channel it cannot be entered, and whoever asks for that is told.
-    let subscribe = json!({ "user": "ann", "channel": "chat:all" });
-    let subscribed = wait::until("subscriptions", client::WITHIN, || {
-        let answer = ask(&worlds[0], "subscribe", &subscribe);
+fn one_edge_of_a_mesh_answers_for_all() {
+    one_edge_answers_for_all(mesh::edges_with(3, with_key));
+}
+
+#[test]
+fn one_edge_answers_for_all_that_share_redis() {
+    let server = Server::start().unwrap();
+    let bus = format!("[bus]\nkind = \"redis\"\n[bus.redis]\naddress = [\"{}\"]\n", server.address());
+    one_edge_answers_for_all((0..2).map(|_| builder().relay(&bus).start().unwrap()).collect());
+}
+
+#[test]
+fn one_edge_answers_for_all_that_share_a_cluster() {
+    let cluster = Cluster::start().unwrap();
+    let addresses = format!("{:?}", &cluster.addresses()[..3]);
+    let bus = format!("[bus]\nkind = \"redis-cluster\"\n[bus.redis]\naddress = {addresses}\n");
+    one_edge_answers_for_all((0..2).map(|_| builder().relay(&bus).start().unwrap()).collect());
+}
+
+/// Asks until there is no temporary error any more; the result.
+fn settled(world: &World, method: &str, arguments: &Value) -> Value {
+    let result = wait::until(&format!("{method} {arguments}"), client::WITHIN, || {
+        let mut answer = ask(world, method, arguments);
         assert!(answer["error"].is_null() || answer["error"]["code"] == json!(100), "{answer}");
-        answer["error"].is_null().then_some(())
+        answer["error"].is_null().then(|| answer["result"].take())
     });
-    subscribed.unwrap();
+    result.unwrap()
+}
+
+fn nodes(world: &World, count: usize) -> Vec<Value> {
+    let nodes = wait::until("everybody to be known", client::WITHIN, || {
+        let nodes = ask(world, "info", &json!({}))["result"]["nodes"].as_array().unwrap().clone();
+        (nodes.len() == count).then_some(nodes)
+    });
+    nodes.unwrap()
+}
+
+fn one_edge_answers_for_all(mut worlds: Vec<World>) {
+    let count = worlds.len();
+    let last = count - 1;
+    let clients =
+        |nodes: &[Value]| nodes.iter().map(|node| node["num_clients"].as_u64().unwrap()).sum::<u64>();
+    let mut tabs: Vec<Client> = worlds.iter().map(|world| Client::of(world, "ann").unwrap()).collect();
+    let mut bob = Client::of(&worlds[last], "bob").unwrap();
+    for world in &worlds {
+        assert_eq!(clients(&nodes(world, count)), count as u64 + 1);
+    }
+    // Until the bus is as it should be, who cannot have something is told.
+    settled(&worlds[0], "subscribe", &json!({ "user": "ann", "channel": "chat:all" }));
     for (number, world) in (1..).zip(&worlds) {
         let said = json!({ "channel": "chat:all", "data": number, "idempotency_key": number.to_string() });
-        let published = wait::until("a publication", client::WITHIN, || {
-            ask(world, "publish", &said)["result"]["offset"].as_u64()
-        });
-        assert_eq!(published.unwrap(), number);
+        assert_eq!(settled(world, "publish", &said)["offset"], json!(number));
         for tab in &mut tabs {
             assert_eq!(tab.push_of("pub").unwrap()["offset"], json!(number));
         }
         let unkept = json!({ "channel": "chat:all", "data": "now", "skip_history": true });
-        assert_eq!(ask(world, "publish", &unkept), json!({ "result": {} }));
+        assert_eq!(settled(world, "publish", &unkept), json!({}));
         for tab in &mut tabs {
             assert_eq!(tab.push_of("pub").unwrap(), json!({ "data": "now" }));
         }
-        let channels = ask(world, "channels", &json!({}));
-        assert_eq!(channels["result"]["channels"], json!({ "chat:all": { "num_clients": 3 } }), "{channels}");
-        let stats = ask(world, "presence_stats", &json!({ "channel": "chat:all" }));
-        assert_eq!(stats["result"], json!({ "num_clients": 3, "num_users": 1 }), "{stats}");
-        let page = ask(world, "history", &json!({ "channel": "chat:all", "limit": 10 }));
-        assert_eq!(page["result"]["publications"].as_array().unwrap().len() as u64, number, "{page}");
-        let nodes = ask(world, "info", &json!({}))["result"]["nodes"].take();
-        let counted: u64 =
-            nodes.as_array().unwrap().iter().map(|node| node["num_clients"].as_u64().unwrap()).sum();
-        assert_eq!((nodes.as_array().unwrap().len(), counted), (3, 4), "{nodes}");
+        let channels = settled(world, "channels", &json!({}));
+        assert_eq!(channels, json!({ "channels": { "chat:all": { "num_clients": count } } }));
+        let stats = settled(world, "presence_stats", &json!({ "channel": "chat:all" }));
+        assert_eq!(stats, json!({ "num_clients": count, "num_users": 1 }));
+        let page = settled(world, "history", &json!({ "channel": "chat:all", "limit": 10 }));
+        assert_eq!(page["publications"].as_array().unwrap().len() as u64, number, "{page}");
     }
-    done(&worlds[1], "history_remove", &json!({ "channel": "chat:all" }));
-    let empty = ask(&worlds[2], "history", &json!({ "channel": "chat:all", "limit": 10 }));
-    assert_eq!((&empty["result"]["offset"], &empty["result"]["publications"]), (&json!(3), &json!([])));
-    done(&worlds[2], "unsubscribe", &json!({ "user": "ann", "channel": "chat:all" }));
+    settled(&worlds[last], "history_remove", &json!({ "channel": "chat:all" }));
+    let empty = settled(&worlds[0], "history", &json!({ "channel": "chat:all", "limit": 10 }));
+    assert_eq!((&empty["offset"], &empty["publications"]), (&json!(count), &json!([])));
+    settled(&worlds[last], "unsubscribe", &json!({ "user": "ann", "channel": "chat:all" }));
     for tab in &mut tabs {
         assert_eq!(tab.push_of("unsubscribe").unwrap()["code"], json!(2000));
     }
-    done(
-        &worlds[1],
-        "disconnect",
-        &json!({ "user": "ann", "disconnect": { "code": 4500, "reason": "all" } }),
-    );
+    let go = json!({ "code": 4500, "reason": "all" });
+    settled(&worlds[0], "disconnect", &json!({ "user": "ann", "disconnect": go }));
     for tab in &mut tabs {
         assert_eq!(tab.closed().unwrap().code, 4500);
     }
-    // An edge that is gone is not waited for.
+    // An edge that is gone is not waited for once the bus knows.
     drop(worlds.remove(0));
-    let told = wait::until("a smaller mesh", client::WITHIN, || {
-        let nodes = ask(&worlds[0], "info", &json!({}))["result"]["nodes"].take();
-        (nodes.as_array().map(Vec::len) == Some(2)).then_some(())
-    });
-    told.unwrap();
-    done(&worlds[0], "disconnect", &json!({ "user": "bob" }));
+    nodes(&worlds[last - 1], count - 1);
+    settled(&worlds[last - 1], "disconnect", &json!({ "user": "bob" }));
     assert_eq!(bob.closed().unwrap().code, 3503);
 }
 
