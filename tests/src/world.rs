@@ -23,8 +23,11 @@ const READY_WITHIN: Duration = Duration::from_secs(20);
 /// The shared secret of tests' tokens.
 pub const SECRET: &str = "a secret of tests, long enough for HS256";
 
+/// How often other ports are tried when somebody took one between its choice and its use.
+const TRIES: usize = 4;
+
 /// What a world starts from.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Builder {
     relay: Table,
     gateway: Table,
@@ -125,6 +128,21 @@ impl Builder {
 
     /// Starts both programs and waits until they answer.
     pub fn start(self) -> Result<World> {
+        let mut tries = 1..TRIES;
+        loop {
+            match self.clone().attempt() {
+                // Both programs say so in their own words.
+                Err(error) if format!("{error:#}").contains("in use") => {
+                    if tries.next().is_none() {
+                        return Err(error);
+                    }
+                }
+                done => return done,
+            }
+        }
+    }
+
+    fn attempt(self) -> Result<World> {
         let programs = self.programs.map_or_else(process::programs, Ok)?;
         let folder = Folder::new()?;
         let authority = Authority::new()?;

@@ -1,6 +1,7 @@
 //! Several edges as a mesh: real relays and gateways on loopback, clients on each, connections between relays that can be cut.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::sync::atomic::{AtomicU16, Ordering};
 
 use serde_json::{Value, json};
 use tests::client::{self, Client};
@@ -12,9 +13,14 @@ use tests::world::{Builder, World};
 /// What every edge is told beside its name and address.
 const COMMON: &str = "shared_key = \"a key of the tests' mesh\"\n";
 
-/// Addresses for relays to meet at, all held at once and then given back.
+/// Addresses for relays to meet at, all held at once and then given back: on a loopback address of their own, where nobody else
+/// takes a port meanwhile.
 fn addresses(count: usize) -> Vec<SocketAddr> {
-    let hold = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    static NEXT: AtomicU16 = AtomicU16::new(1);
+    let [high, low] = NEXT.fetch_add(1, Ordering::Relaxed).to_be_bytes();
+    // Fits: below 100.
+    let own = Ipv4Addr::new(127, 100 + (std::process::id() % 100) as u8, high, low);
+    let hold = || TcpListener::bind((own, 0)).unwrap();
     let held: Vec<TcpListener> = (0..count).map(|_| hold()).collect();
     held.iter().map(|listener| listener.local_addr().unwrap()).collect()
 }
