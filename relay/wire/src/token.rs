@@ -302,7 +302,7 @@ struct RawClaims<'a> {
     #[serde(borrow)]
     meta: Option<&'a RawValue>,
     #[serde(rename = "override")]
-    overrides: Option<RawOverrides>,
+    overrides: Option<OverridesJson>,
 }
 
 /// RFC 7519 §4.1.3: one, or several.
@@ -331,11 +331,12 @@ struct RawSub<'a> {
     data: Option<&'a RawValue>,
     b64data: Option<String>,
     #[serde(rename = "override")]
-    overrides: Option<RawOverrides>,
+    overrides: Option<OverridesJson>,
 }
 
+/// [`Overrides`] as JSON has them, in tokens and in what backends answer: each an object with a `value`.
 #[derive(Default, Deserialize)]
-struct RawOverrides {
+pub struct OverridesJson {
     presence: Option<RawBool>,
     join_leave: Option<RawBool>,
     force_push_join_leave: Option<RawBool>,
@@ -349,8 +350,8 @@ struct RawBool {
     value: bool,
 }
 
-impl From<RawOverrides> for Overrides {
-    fn from(raw: RawOverrides) -> Self {
+impl From<OverridesJson> for Overrides {
+    fn from(raw: OverridesJson) -> Self {
         let value = |raw: Option<RawBool>| raw.map(|raw| raw.value);
         Self {
             presence: value(raw.presence),
@@ -362,8 +363,8 @@ impl From<RawOverrides> for Overrides {
     }
 }
 
-/// Base64 as issuers write it: with padding or without.
-const LENIENT: GeneralPurpose = GeneralPurpose::new(
+/// Base64 as issuers and backends write it: with padding or without.
+pub const BASE64: GeneralPurpose = GeneralPurpose::new(
     &STANDARD,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
@@ -374,7 +375,7 @@ fn embedded(plain: Option<&RawValue>, base64: Option<&str>) -> Result<Vec<u8>, M
     let Some(text) = base64.filter(|text| !text.is_empty()) else {
         return Ok(plain.map_or_else(Vec::new, |json| json.get().as_bytes().to_vec()));
     };
-    let json = LENIENT.decode(text).map_err(|_| Malformed::Claims)?;
+    let json = BASE64.decode(text).map_err(|_| Malformed::Claims)?;
     serde_json::from_slice::<&RawValue>(&json).map_err(|_| Malformed::Claims)?;
     Ok(json)
 }

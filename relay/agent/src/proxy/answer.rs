@@ -3,22 +3,15 @@
 use std::collections::BTreeMap;
 
 use base64::Engine;
-use base64::alphabet;
-use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use wire::backend::{Given, Outcome, Refusal};
 use wire::limits::{META_BYTES_MAX, REASON_BYTES_MAX, TOKEN_SUBS_MAX};
 use wire::tags::TagsBuf;
-use wire::token::{Claims, Overrides, Sub};
+use wire::token::{BASE64, Claims, Overrides, OverridesJson, Sub};
 
 use super::request::Method;
 
-/// With padding or without.
-const BASE64: GeneralPurpose = GeneralPurpose::new(
-    &alphabet::STANDARD,
-    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
-);
 /// Close codes that a backend may choose.
 const CLOSE_CODES: std::ops::RangeInclusive<u32> = 3000..=4999;
 
@@ -228,7 +221,7 @@ struct RawAnswer<'a> {
     #[serde(borrow)]
     meta: Option<&'a RawValue>,
     #[serde(rename = "override")]
-    overrides: Option<RawOverrides>,
+    overrides: Option<OverridesJson>,
     skip_history: Option<bool>,
     tags: Option<BTreeMap<String, String>>,
     idempotency_key: Option<String>,
@@ -244,28 +237,13 @@ struct RawSub<'a> {
     data: Option<&'a RawValue>,
     b64data: Option<String>,
     #[serde(rename = "override")]
-    overrides: Option<RawOverrides>,
-}
-
-#[derive(Default, Deserialize)]
-struct RawOverrides {
-    presence: Option<RawBool>,
-    join_leave: Option<RawBool>,
-    force_push_join_leave: Option<RawBool>,
-    force_recovery: Option<RawBool>,
-    force_positioning: Option<RawBool>,
-}
-
-#[derive(Deserialize)]
-struct RawBool {
-    #[serde(default)]
-    value: bool,
+    overrides: Option<OverridesJson>,
 }
 
 impl RawAnswer<'_> {
     fn answer(self) -> Answer {
         let sub = |sub: RawSub<'_>| {
-            let overrides = sub.overrides.unwrap_or_default().overrides();
+            let overrides = sub.overrides.unwrap_or_default().into();
             (shown(sub.info, sub.b64info, sub.data, sub.b64data), overrides)
         };
         let subs = self.subs.unwrap_or_default();
@@ -277,24 +255,11 @@ impl RawAnswer<'_> {
             channels: self.channels.unwrap_or_default(),
             subs: subs.into_iter().map(|(channel, raw)| (channel, sub(raw))).collect(),
             meta: text(self.meta),
-            overrides: self.overrides.unwrap_or_default().overrides(),
+            overrides: self.overrides.unwrap_or_default().into(),
             skip_history: self.skip_history.unwrap_or_default(),
             tags: self.tags.unwrap_or_default(),
             key: self.idempotency_key.unwrap_or_default(),
             delta: self.delta.unwrap_or_default(),
-        }
-    }
-}
-
-impl RawOverrides {
-    fn overrides(self) -> Overrides {
-        let value = |raw: Option<RawBool>| raw.map(|raw| raw.value);
-        Overrides {
-            presence: value(self.presence),
-            join_leave: value(self.join_leave),
-            force_push_join_leave: value(self.force_push_join_leave),
-            force_recovery: value(self.force_recovery),
-            force_positioning: value(self.force_positioning),
         }
     }
 }
