@@ -140,15 +140,8 @@ pub(super) async fn keep(
             _ = unused.wait_for(|unused| *unused) => Trouble::Unused,
         };
         shared.refuse(&inbox.close());
-        if trouble == Trouble::Unused {
-            shared.said.forget(&line.health().name);
+        if !shared.again(&line, &trouble, &mut backoff, &mut unused).await {
             return;
-        }
-        shared.failed(&line, &trouble);
-        let pause = backoff.failed();
-        tokio::select! {
-            () = time::sleep(pause) => {}
-            _ = unused.wait_for(|unused| *unused) => return,
         }
     }
 }

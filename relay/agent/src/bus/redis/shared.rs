@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use redis::{Cmd, Value};
 use relay::bus::{Ask, EdgeId, Tell, Ticket};
-use relay::{Epoch, Epochs};
-use tokio::sync::{Notify, mpsc, oneshot};
+use relay::{Backoff, Epoch, Epochs};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::{self, Instant};
 use wire::code;
 
@@ -137,8 +137,27 @@ impl Shared {
         self.nudged.notify_one();
     }
 
-    /// A connection is down.
-    pub(super) fn failed(&self, line: &Line, trouble: &Trouble) {
+    /// A connection has ended: says so and waits until it is to be made again; `false` when it is not, since nobody uses its node.
+    pub(super) async fn again(
+        &self,
+        line: &Line,
+        trouble: &Trouble,
+        backoff: &mut Backoff,
+        unused: &mut watch::Receiver<bool>,
+    ) -> bool {
+        if *trouble == Trouble::Unused {
+            self.said.forget(&line.health().name);
+            return false;
+        }
+        self.failed(line, trouble);
+        let pause = backoff.failed();
+        tokio::select! {
+            () = time::sleep(pause) => true,
+            _ = unused.wait_for(|unused| *unused) => false,
+        }
+    }
+
+    fn failed(&self, line: &Line, trouble: &Trouble) {
         self.counters.lost(1);
         if trouble.refusal() {
             self.counters.refused(1);
