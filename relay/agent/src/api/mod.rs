@@ -21,6 +21,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use serde::Serialize;
 use serde_json::value::RawValue;
+use tokio::sync::SemaphorePermit;
 use tokio::time;
 use wire::code::{self, ErrorCode};
 
@@ -130,14 +131,9 @@ async fn call(State(relay): State<Arc<Relay>>, Path(method): Path<String>, reque
         return plain(StatusCode::NOT_FOUND, "there is no such method\n");
     };
     let errors = access.errors(request.headers());
-    // Bodies in memory are bounded by how many may be read at once.
-    let _permit = relay.api_permits.acquire().await;
-    let body = match read(request.into_body()).await {
-        Ok(body) => body,
-        Err(refused) => {
-            relay.api.unserved(Unserved::Body);
-            return refused;
-        }
+    let (_permit, body) = match taken(&relay, request).await {
+        Ok(taken) => taken,
+        Err(refused) => return refused,
     };
     // An empty body is that of a method without arguments.
     let params = if body.is_empty() { "{}" } else { &body };
@@ -156,13 +152,9 @@ async fn old(State(relay): State<Arc<Relay>>, request: Request) -> Response {
     if let Some(refused) = refuse(&relay, &relay.access(), request.headers()) {
         return refused;
     }
-    let _permit = relay.api_permits.acquire().await;
-    let body = match read(request.into_body()).await {
-        Ok(body) => body,
-        Err(refused) => {
-            relay.api.unserved(Unserved::Body);
-            return refused;
-        }
+    let (_permit, body) = match taken(&relay, request).await {
+        Ok(taken) => taken,
+        Err(refused) => return refused,
     };
     match batch::run_old(&relay, &body).await {
         Some(replies) => json(StatusCode::OK, replies),
@@ -184,6 +176,13 @@ fn refuse(relay: &Relay, access: &Access, headers: &HeaderMap) -> Option<Respons
             Some(plain(StatusCode::UNAUTHORIZED, "the key in X-API-Key is missing or not known\n"))
         }
     }
+}
+
+/// A request's body, with the permit to have it in memory: how many may be there at once is bounded.
+async fn taken(relay: &Relay, request: Request) -> Result<(Option<SemaphorePermit<'_>>, String), Response> {
+    let permit = relay.api_permits.acquire().await.ok();
+    let body = read(request.into_body()).await.inspect_err(|_| relay.api.unserved(Unserved::Body))?;
+    Ok((permit, body))
 }
 
 async fn read(body: Body) -> Result<String, Response> {
