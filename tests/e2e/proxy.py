@@ -1,28 +1,12 @@
 """Sessions that a backend decides on, with the unmodified PyPI SDK, one scenario per run: `python proxy.py SCENARIO`."""
 
 import asyncio
-import json
 import os
 import ssl
 import sys
 
 from centrifuge import Client, ClientEventHandler, ReplyError, SubscriptionEventHandler
-
-URL = os.environ["HEADLAND_URL"]
-WITHIN = 15
-PROTOBUF = sys.argv[2:] == ["protobuf"]
-
-
-def payload(value):
-    return json.dumps(value).encode() if PROTOBUF else value
-
-
-def value(data):
-    return json.loads(data) if PROTOBUF else data
-
-
-async def soon(awaitable):
-    return await asyncio.wait_for(awaitable, WITHIN)
+from lib import PROTOBUF, URL, payload, soon, value
 
 
 class Told(ClientEventHandler):

@@ -1,7 +1,6 @@
 """The unmodified PyPI SDK against a real edge, one scenario per run: `python sdk.py SCENARIO`."""
 
 import asyncio
-import json
 import os
 import ssl
 import sys
@@ -9,11 +8,7 @@ import time
 
 import jwt_hs256
 from centrifuge import Client, ClientEventHandler, ClientState, DeltaType, Filter, ReplyError, SubscriptionEventHandler
-
-URL = os.environ["HEADLAND_URL"]
-WITHIN = 15
-# `python sdk.py SCENARIO protobuf`: payloads are bytes.
-PROTOBUF = sys.argv[2:] == ["protobuf"]
+from lib import PROTOBUF, URL, WITHIN, payload, soon, value
 
 
 class Heard(SubscriptionEventHandler):
@@ -33,18 +28,6 @@ class Heard(SubscriptionEventHandler):
 
     async def on_subscribed(self, ctx):
         await self.subscribed.put(ctx)
-
-
-def payload(value):
-    return json.dumps(value).encode() if PROTOBUF else value
-
-
-def value(data):
-    return json.loads(data) if PROTOBUF else data
-
-
-async def soon(awaitable):
-    return await asyncio.wait_for(awaitable, WITHIN)
 
 
 async def connected(user, url=URL, **more):

@@ -7,6 +7,7 @@ pub mod client;
 pub mod conformance;
 pub mod credentials;
 pub mod cut;
+mod folder;
 pub mod fuzz;
 pub mod jwks;
 pub mod link;

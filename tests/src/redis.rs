@@ -9,7 +9,6 @@ use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -19,6 +18,7 @@ pub use cluster::Cluster;
 pub use secured::Secured;
 pub use sentinels::Sentinels;
 
+use crate::folder::Folder;
 use crate::process::Program;
 use crate::wait;
 
@@ -71,8 +71,8 @@ impl Server {
                 sentinel,
             };
             let common = if sentinel { "bind 127.0.0.1\nprotected-mode no\n" } else { COMMON };
-            let place = format!("port {}\ndir {}\n", server.port, server.folder.0.display());
-            let lines = lines.replace("{folder}", &server.folder.0.display().to_string());
+            let place = server.folder.fill(&format!("port {}\ndir {{folder}}\n", server.port));
+            let lines = server.folder.fill(lines);
             fs::write(server.file("redis.conf"), format!("{common}{place}{lines}"))?;
             match server.run() {
                 Ok(()) => return Ok(server),
@@ -99,7 +99,7 @@ impl Server {
 
     /// A file of its folder.
     pub fn file(&self, name: &str) -> PathBuf {
-        self.folder.0.join(name)
+        self.folder.file(name)
     }
 
     /// Kills it at once (SIGKILL).
@@ -192,24 +192,4 @@ fn free_port() -> Result<u16> {
         }
     }
     bail!("no two free ports {CLUSTER_PORT} apart")
-}
-
-/// A folder that is removed in the end.
-#[derive(Debug)]
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new() -> Result<Self> {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let path = std::env::temp_dir().join(format!("headland-redis-{}-{number}", std::process::id()));
-        fs::create_dir_all(&path).with_context(|| path.display().to_string())?;
-        Ok(Self(path))
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
 }

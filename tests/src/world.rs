@@ -5,7 +5,6 @@ use std::fs;
 use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -14,6 +13,7 @@ use serde_json::{Value, json};
 use toml::Table;
 
 use crate::credentials::{Authority, ServerCertificate, Signer, hs256};
+use crate::folder::Folder;
 use crate::metrics::{self, Metrics};
 use crate::process::{self, Program};
 use crate::wait;
@@ -349,37 +349,6 @@ fn merge(under: &mut Table, over: Table) {
             (_, value) => {
                 under.insert(key, value);
             }
-        }
-    }
-}
-
-/// A folder that goes with its world.
-#[derive(Debug)]
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new() -> Result<Self> {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let path = std::env::temp_dir().join(format!("headland-{}-{number}", std::process::id()));
-        fs::create_dir_all(&path).with_context(|| path.display().to_string())?;
-        Ok(Self(path))
-    }
-
-    fn file(&self, name: &str) -> PathBuf {
-        self.0.join(name)
-    }
-
-    /// Puts the folder's path where a text says `{folder}`.
-    fn fill(&self, text: &str) -> String {
-        text.replace("{folder}", &self.0.display().to_string())
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        if !std::thread::panicking() {
-            let _ = fs::remove_dir_all(&self.0);
         }
     }
 }

@@ -29,18 +29,17 @@ impl Secured {
     pub fn start(rules: &str) -> Result<Self> {
         let (authority, certificates) = (Authority::new()?, Folder::new()?);
         let made = authority.server(&["localhost", "127.0.0.1"])?;
-        let file = |name: &str| certificates.0.join(name);
+        let file = |name: &str| certificates.file(name);
         fs::write(file("ca.pem"), authority.certificate())?;
         fs::write(file("server.pem"), made.chain)?;
         fs::write(file("key.pem"), made.key)?;
         fs::write(file("password"), PASSWORD)?;
         let tls = super::free_port()?;
-        let folder = certificates.0.display();
-        let lines = format!(
-            "tls-port {tls}\ntls-cert-file {folder}/server.pem\ntls-key-file {folder}/key.pem\n\
-             tls-ca-cert-file {folder}/ca.pem\ntls-auth-clients no\n\
+        let lines = certificates.fill(&format!(
+            "tls-port {tls}\ntls-cert-file {{folder}}/server.pem\ntls-key-file {{folder}}/key.pem\n\
+             tls-ca-cert-file {{folder}}/ca.pem\ntls-auth-clients no\n\
              user {USER} on \">{PASSWORD}\" {rules}\nuser default off\nuser admin on >admin ~* &* +@all\n"
-        );
+        ));
         let login = ["--user", "admin", "--pass", "admin"].map(str::to_owned);
         let server = Server::launch(&lines, &login, false)?;
         Ok(Self { server, authority, tls, certificates })
@@ -63,11 +62,11 @@ impl Secured {
 
     /// A file with the password.
     pub fn password_file(&self) -> PathBuf {
-        self.certificates.0.join("password")
+        self.certificates.file("password")
     }
 
     /// The authority's certificate as a PEM file.
     pub fn authority_file(&self) -> PathBuf {
-        self.certificates.0.join("ca.pem")
+        self.certificates.file("ca.pem")
     }
 }

@@ -3,12 +3,10 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 
 use anyhow::{Context, Result};
-use serde_json::json;
 
 use super::net::Net;
-use crate::credentials::hs256;
 use crate::redis::{Cluster, Server};
-use crate::world::{Builder, SECRET, World};
+use crate::world::{Builder, World};
 
 /// Which bus.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
@@ -39,17 +37,6 @@ pub(super) struct Place {
     pub(super) cluster: Option<Cluster>,
     /// What relays had repaired when they were killed.
     repaired: u64,
-}
-
-/// Makes tokens of the worlds.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Tokens;
-
-impl Tokens {
-    /// For a user, for ever.
-    pub(super) fn of(self, user: &str) -> Result<String> {
-        hs256(SECRET, &json!({ "sub": user }))
-    }
 }
 
 /// How a client may use the channels of a soak, and what history keeps: more than is published while anybody is away.
@@ -122,11 +109,6 @@ impl Place {
     /// The edges.
     pub(super) fn edges(&self) -> impl ExactSizeIterator<Item = &World> {
         self.worlds.iter()
-    }
-
-    /// Makes tokens.
-    pub(super) fn tokens(&self) -> Result<Tokens> {
-        Ok(Tokens)
     }
 
     /// Kills the relay of an edge and starts it again.
