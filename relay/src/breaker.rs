@@ -5,9 +5,16 @@ use std::time::Duration;
 use crate::limits::{BREAKER_FAILURES, BREAKER_PAUSE};
 
 /// The state of one backend. Times are durations since any one moment.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Breaker {
     state: State,
+    pause_max: Duration,
+}
+
+impl Default for Breaker {
+    fn default() -> Self {
+        Self { state: State::default(), pause_max: BREAKER_PAUSE.1 }
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -48,6 +55,11 @@ pub enum Standing {
 }
 
 impl Breaker {
+    /// One whose pauses are never longer than this.
+    pub fn pausing(pause_max: Duration) -> Self {
+        Self { pause_max, ..Self::default() }
+    }
+
     /// Leave to ask, or not now.
     pub fn admit(&mut self, now: Duration) -> Option<Pass> {
         match self.state {
@@ -68,11 +80,12 @@ impl Breaker {
                 State::Closed { failures: failures + 1 }
             }
             (State::Closed { .. }, Pass::Free) => {
-                State::Open { until: now + BREAKER_PAUSE.0, pause: BREAKER_PAUSE.0 }
+                let pause = BREAKER_PAUSE.0.min(self.pause_max);
+                State::Open { until: now + pause, pause }
             }
             (State::Probing { .. }, Pass::Probe) if well => State::Closed { failures: 0 },
             (State::Probing { pause }, Pass::Probe) => {
-                let pause = (2 * pause).min(BREAKER_PAUSE.1);
+                let pause = (2 * pause).min(self.pause_max);
                 State::Open { until: now + pause, pause }
             }
             (other, _) => other,

@@ -23,13 +23,14 @@ mod outbound;
 mod presence;
 mod remote;
 mod results;
+pub mod store;
 mod stream;
 mod survey;
 mod users;
 
 pub use backoff::Backoff;
 pub use breaker::{Breaker, Pass, Standing};
-pub use broker::{Broker, Event, Moved, Name};
+pub use broker::{Broker, Event, Move, Moved, Name};
 pub use counters::{Counters, Levels};
 pub use follow::Following;
 pub use gap::{Gap, Gaps, Marked};

@@ -89,6 +89,8 @@ pub(crate) const FORMER_WITHIN: Duration = Duration::from_secs(30);
 pub(crate) const SURVEYS_MAX: usize = 4096;
 /// How long shards and other relays may take to answer one.
 pub(crate) const SURVEY_TIME: Duration = Duration::from_secs(1);
+/// Moves of users that the shell has not asked for yet; past it everybody counts as moved.
+pub(crate) const MOVES_MAX: usize = 4096;
 /// Words for other relays that the bus has not taken yet.
 pub(crate) const WORDS_MAX: usize = 8192;
 

@@ -10,6 +10,7 @@ use crate::LinkId;
 use crate::bus::{Ask, Ticket};
 use crate::follow::Following;
 use crate::limits::{PAGE_ASKERS_MAX, PENDING_MAX, READ_RETRY, READS_MAX, WAITERS_MAX};
+use crate::store;
 
 /// Who asked what of the bus.
 #[derive(Debug)]
@@ -63,11 +64,33 @@ pub(crate) struct Asker {
     pub(crate) since: Option<u64>,
 }
 
-/// Everything that is between the broker and the bus.
+/// A question, by who is to answer it.
+pub(crate) enum Errand {
+    Bus(Ask),
+    Store(store::Ask),
+}
+
+impl From<Ask> for Errand {
+    fn from(ask: Ask) -> Self {
+        Self::Bus(ask)
+    }
+}
+
+impl From<store::Ask> for Errand {
+    fn from(ask: store::Ask) -> Self {
+        Self::Store(ask)
+    }
+}
+
+/// Everything that is between the broker and the bus or the nodes.
 #[derive(Debug)]
 pub(crate) struct Remote {
     pub(crate) times: Following,
+    /// Edges share a bus; without it there are only the nodes.
+    pub(crate) shared: bool,
     asks: VecDeque<Ask>,
+    /// What nodes are to do.
+    stores: VecDeque<store::Ask>,
     next: u64,
     /// In the order of their deadlines, which is that of asking.
     pending: BTreeMap<Ticket, (Duration, Pending)>,
@@ -84,10 +107,12 @@ pub(crate) struct Remote {
 }
 
 impl Remote {
-    pub(crate) fn new(times: Following) -> Self {
+    pub(crate) fn new(times: Following, shared: bool) -> Self {
         Self {
             times,
+            shared,
             asks: VecDeque::new(),
+            stores: VecDeque::new(),
             next: 0,
             pending: BTreeMap::new(),
             questions: HashMap::new(),
@@ -108,17 +133,25 @@ impl Remote {
         self.asks.pop_front()
     }
 
+    pub(crate) fn put_store(&mut self, ask: store::Ask) {
+        self.stores.push_back(ask);
+    }
+
+    pub(crate) fn take_store(&mut self) -> Option<store::Ask> {
+        self.stores.pop_front()
+    }
+
     /// The ticket that would be used next.
     pub(crate) const fn next(&self) -> Ticket {
         Ticket(self.next)
     }
 
     /// Remembers a question and puts it, made with its ticket; `None` when there are too many.
-    pub(crate) fn question(
+    pub(crate) fn question<E: Into<Errand>>(
         &mut self,
         now: Duration,
         pending: Pending,
-        ask: impl FnOnce(Ticket) -> Ask,
+        ask: impl FnOnce(Ticket) -> E,
     ) -> Option<Ticket> {
         if self.pending.len() >= PENDING_MAX {
             return None;
@@ -133,7 +166,10 @@ impl Remote {
             _ => {}
         }
         self.pending.insert(ticket, (now.saturating_add(self.times.answer_timeout), pending));
-        self.asks.push_back(ask(ticket));
+        match ask(ticket).into() {
+            Errand::Bus(ask) => self.asks.push_back(ask),
+            Errand::Store(ask) => self.stores.push_back(ask),
+        }
         Some(ticket)
     }
 

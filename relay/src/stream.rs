@@ -11,15 +11,16 @@ use wire::link::Position;
 
 use crate::limits::PUBLICATION_OVERHEAD_BYTES;
 
-/// A stream's incarnation: eight letters.
+/// A stream's incarnation: eight letters, or what a node has of that length.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Epoch([u8; 8]);
 
 impl Epoch {
-    /// An epoch that crossed a link: eight letters, or none.
+    /// An epoch that crossed a link: eight letters, digits, `-` or `_`, or none.
     pub fn parse(text: &str) -> Option<Self> {
         let bytes: [u8; 8] = text.as_bytes().try_into().ok()?;
-        bytes.iter().all(u8::is_ascii_alphabetic).then_some(Self(bytes))
+        let plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+        bytes.iter().all(plain).then_some(Self(bytes))
     }
 
     /// As it crosses links.

@@ -2,7 +2,7 @@
 //!
 //! Owns the layout and its size; the shard owns what happens. An idle connection has no buffer.
 
-use wire::ClientId;
+use wire::{ClientId, token::Claims};
 
 use crate::{
     admission::Source,
@@ -91,6 +91,8 @@ pub struct Hot {
     pub(crate) again: bool,
     /// What the relay said to the command that is run again.
     pub(crate) word: Option<Box<Word>>,
+    /// What the token of the `connect` says that waits for its user's channels.
+    pub(crate) claims: Option<Box<Claims>>,
     /// Fields of the connection's HTTP request for a backend, as lines, until the session begins.
     pub(crate) headers: Vec<u8>,
     /// The session begins with channels that it waits for.
@@ -119,7 +121,7 @@ pub(crate) enum Word {
 }
 
 /// The relay's word on a token.
-pub(crate) type Verified = Result<wire::token::Claims, wire::code::ErrorCode>;
+pub(crate) type Verified = Result<Claims, wire::code::ErrorCode>;
 
 /// What a backend has decided, or why it has not.
 pub(crate) type Decided = Result<wire::backend::Outcome, wire::code::ErrorCode>;
@@ -237,6 +239,7 @@ impl Hot {
         self.waiting = <_>::default();
         self.again = false;
         self.word = None;
+        self.claims = None;
         self.headers = <_>::default();
         self.opening = None;
         self.outbox.clear();

@@ -1,4 +1,4 @@
-//! HTTP on the private address: metrics, health, the server API, and the demo page where it is configured.
+//! HTTP on the private address: metrics, health and the server API.
 
 use std::io;
 use std::pin::Pin;
@@ -17,28 +17,19 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::api;
-use crate::demo::Demo;
 use crate::limits::HTTP_CONNECTIONS_MAX;
 use crate::log::log;
 use crate::report;
 use crate::state::Relay;
 
 /// Serves until `stop` says so, then finishes what is in progress.
-pub(crate) async fn serve(
-    listener: TcpListener,
-    relay: Arc<Relay>,
-    demo: Option<Demo>,
-    mut stop: watch::Receiver<bool>,
-) {
-    let mut routes = Router::new()
+pub(crate) async fn serve(listener: TcpListener, relay: Arc<Relay>, mut stop: watch::Receiver<bool>) {
+    let routes = Router::new()
         .route("/metrics", get(metrics))
         .route("/health", get(health))
         .route("/health/ready", get(ready))
         .with_state(Arc::clone(&relay))
         .merge(api::routes(relay));
-    if let Some(demo) = demo {
-        routes = routes.merge(demo.routes());
-    }
     let listener = Bounded { listener, connections: Arc::new(Semaphore::new(HTTP_CONNECTIONS_MAX)) };
     let stopped = async move {
         let _ = stop.wait_for(|stop| *stop).await;
@@ -89,15 +80,11 @@ fn state(relay: &Relay) -> Value {
         .proxies()
         .all()
         .map(|endpoint| {
-            let state = match endpoint.standing() {
-                Standing::Closed => "closed",
-                Standing::HalfOpen => "half_open",
-                Standing::Open => "open",
-            };
+            let state = breaker(endpoint.standing());
             json!({ "name": endpoint.name(), "endpoint": endpoint.place(), "breaker": state })
         })
         .collect();
-    json!({
+    let mut health = json!({
         "live": true,
         "ready": !links.is_empty(),
         "version": env!("CARGO_PKG_VERSION"),
@@ -105,7 +92,20 @@ fn state(relay: &Relay) -> Value {
         "links": up,
         "proxies": proxies,
         "bus": bus,
-    })
+    });
+    if let Some(node) = relay.node() {
+        let place = |(address, standing)| json!({ "address": address, "breaker": breaker(standing) });
+        health["nodes"] = node.pool().places().map(place).collect();
+    }
+    health
+}
+
+const fn breaker(standing: Standing) -> &'static str {
+    match standing {
+        Standing::Closed => "closed",
+        Standing::HalfOpen => "half_open",
+        Standing::Open => "open",
+    }
 }
 
 /// A listener that takes no further connection while as many as the bound are open.

@@ -16,6 +16,8 @@ pub(crate) const SIGN_READ_BYTES: usize = 16 * 1024;
 pub(crate) const GREETING_TIMEOUT: Duration = Duration::from_secs(5);
 /// What one read of a link takes at most.
 pub(crate) const READ_BYTES: usize = 64 * 1024;
+/// How often whoever has something for a link writes to it before the link's own task goes on.
+pub(crate) const WRITE_ROUNDS: usize = 4;
 /// A JWK set from an endpoint.
 pub(crate) const FETCHED_BYTES_MAX: usize = 256 * 1024;
 /// Keys taken from it; with those of the configuration they have to fit what a gateway takes.
@@ -44,6 +46,24 @@ pub(crate) const PROXY_IDLE_FOR: Duration = Duration::from_secs(60);
 pub(crate) const PROXY_RETRY_PAUSE: Duration = Duration::from_millis(50);
 /// Backends in the configuration that namespaces can name, and namespaces of calls.
 pub(crate) const PROXIES_MAX: usize = 256;
+/// Addresses of nodes.
+pub(crate) const NODE_ADDRESSES_MAX: usize = 64;
+/// How long nodes may take for one answer, all tries together: a shard waits little longer.
+pub(crate) const NODE_WITHIN: Duration = Duration::from_secs(4);
+/// Questions that are with nodes at once; more wait.
+pub(crate) const NODE_CALLS_MAX: usize = 512;
+/// Questions that wait for that, or for one before them; past it they fail at once.
+pub(crate) const NODE_WAITING_MAX: usize = 16_384;
+/// A node's answer: [`wire::node::READ_MAX`] of the largest messages.
+pub(crate) const NODE_ANSWER_BYTES_MAX: usize = 48 * 1024 * 1024;
+/// The longest that a node which did not answer is left alone.
+pub(crate) const NODE_PAUSE_MAX: Duration = Duration::from_secs(2);
+/// Rights that are remembered; past it, some are forgotten.
+pub(crate) const RIGHTS_MAX: usize = 65_536;
+/// How long it is remembered that a user has no right.
+pub(crate) const RIGHTS_REFUSED_FOR: Duration = Duration::from_secs(1);
+/// How often a right is asked for again that a node took back while it was on its way.
+pub(crate) const RIGHTS_TRIES: usize = 5;
 /// Certificates in the configuration.
 pub(crate) const CERTIFICATES_MAX: usize = 256;
 /// Keys in memory: those of the configuration and those that a reload replaced, for as long as [`KEY_GRACE`] or until there
@@ -79,14 +99,6 @@ pub(crate) const API_WHITELIST_MAX: usize = 1024;
 pub(crate) const API_QUESTIONS_MAX: usize = 16_384;
 /// How long the bus may take to answer one.
 pub(crate) const API_ANSWER_WITHIN: Duration = Duration::from_secs(5);
-/// The demo page's client library.
-pub(crate) const DEMO_LIBRARY_BYTES_MAX: u64 = 4 * 1024 * 1024;
-/// A request for a token of the demo page, and the name in it.
-pub(crate) const DEMO_REQUEST_BYTES_MAX: usize = 1024;
-/// See [`DEMO_REQUEST_BYTES_MAX`].
-pub(crate) const DEMO_NAME_BYTES_MAX: usize = 64;
-/// How long a token of the demo page is good; the page refreshes it.
-pub(crate) const DEMO_TOKEN_LIFE: Duration = Duration::from_secs(600);
 /// At the end, HTTP answers may take this long.
 pub(crate) const STOP_WITHIN: Duration = Duration::from_secs(5);
 

@@ -35,6 +35,7 @@ pub(crate) fn metrics(relay: &Relay) -> String {
         bus(relay);
         program(relay, &links);
         backends(relay);
+        nodes(relay);
     });
     let mut text = recorder.handle().render();
     let shards: Vec<_> = links.iter().filter_map(|link| Some((link.shard, link.stats.as_deref()?))).collect();
@@ -240,6 +241,22 @@ fn backends(relay: &Relay) {
         let left_alone = endpoint.standing() != relay::Standing::Closed;
         gauge!("headland_relay_proxy_open", "proxy" => name()).set(f64::from(u8::from(left_alone)));
     }
+}
+
+/// What became of what nodes were asked.
+fn nodes(relay: &Relay) {
+    let Some(node) = relay.node() else { return };
+    for (word, ends) in node.pool().ends() {
+        for (outcome, count) in ends {
+            counter!("headland_relay_node_calls_total", "word" => word, "outcome" => outcome).absolute(count);
+        }
+    }
+    counter!("headland_relay_node_retries_total").absolute(node.pool().retries());
+    gauge!("headland_relay_node_calls").set(node.under_way() as f64);
+    gauge!("headland_relay_node_rights").set(node.remembered() as f64);
+    let left_alone =
+        node.pool().places().filter(|(_, standing)| *standing != relay::Standing::Closed).count();
+    gauge!("headland_relay_nodes_open").set(left_alone as f64);
 }
 
 /// How long they took.

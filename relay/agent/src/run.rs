@@ -14,12 +14,12 @@ use wire::token::Kind;
 
 use crate::bus;
 use crate::config::{self, Checked};
-use crate::demo::Demo;
 use crate::fetch;
 use crate::http;
 use crate::limits::{FILE_BYTES_MAX, STOP_WITHIN, TICK};
 use crate::link::{Socket, SocketError};
 use crate::log::log;
+use crate::node::Node;
 use crate::state::{ApplyError, Relay};
 use crate::{clock::Clock, files};
 
@@ -70,7 +70,6 @@ pub fn check_config(file: &Path) -> Result<String, StartError> {
     let checked = read(file)?;
     // A relay that is made and dropped has read every key and fitted every message.
     Relay::new(&checked, 0)?;
-    demo(&checked)?;
     bus::check(&checked)?;
     Ok(format!(
         "{}: good; {} namespaces, {} certificates, link on {}, metrics on {}",
@@ -121,7 +120,6 @@ async fn serve(file: &Path, checked: &Checked, relay: Arc<Relay>) -> Result<(), 
     let mut reload = handler(SignalKind::hangup())?;
     let (mut terminate, mut interrupt) =
         (handler(SignalKind::terminate())?, handler(SignalKind::interrupt())?);
-    let demo = demo(checked)?;
     let http = listen(checked.config.http.address).await?;
     // A gateway that finds the relay finds the keys too, if they can be had.
     let keys = tokio::join!(fetch::once(&relay, Kind::Connection), fetch::once(&relay, Kind::Subscription));
@@ -137,17 +135,14 @@ async fn serve(file: &Path, checked: &Checked, relay: Arc<Relay>) -> Result<(), 
         ),
         _ => log!("server API on http://{}/api/", checked.config.http.address),
     }
-    if demo.is_some() {
-        log!(
-            "demo page on http://{}/demo/: it gives everybody on this machine a token",
-            checked.config.http.address
-        );
+    if let Some(nodes) = &checked.nodes {
+        relay.connect_node(Node::new(nodes, &relay));
     }
     if let Some(bus) = bus::start(checked, &relay, (seed()?, seed()?))? {
         relay.connect(bus);
     }
     let (stop, stopped) = watch::channel(false);
-    let http = tokio::spawn(http::serve(http, Arc::clone(&relay), demo, stopped));
+    let http = tokio::spawn(http::serve(http, Arc::clone(&relay), stopped));
     tokio::select! {
         () = socket.serve(Arc::clone(&relay)) => {}
         () = ticks(&relay) => {}
@@ -163,12 +158,6 @@ async fn serve(file: &Path, checked: &Checked, relay: Arc<Relay>) -> Result<(), 
     let _ = time::timeout(STOP_WITHIN, http).await;
     log!("stopped");
     Ok(())
-}
-
-/// The demo page, where one is configured.
-fn demo(checked: &Checked) -> Result<Option<Demo>, StartError> {
-    let library = checked.config.demo.library.as_deref().unwrap_or_else(|| Path::new("demo.library"));
-    Demo::open(checked).map_err(|error| StartError::File(library.display().to_string(), error.to_string()))
 }
 
 async fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
@@ -203,8 +192,8 @@ async fn reloads(file: &Path, started: &Checked, relay: &Relay, signal: &mut Sig
                     ("[link]", checked.config.link != started.config.link),
                     ("[http]", checked.config.http != started.config.http),
                     ("[bus]", checked.config.bus != started.config.bus),
+                    ("[node]", checked.config.node != started.config.node),
                     ("[limits]", checked.config.limits != started.config.limits),
-                    ("[demo]", checked.config.demo != started.config.demo),
                 ];
                 for (table, _) in fixed.iter().filter(|(_, changed)| *changed) {
                     log!("{table} has changed: that takes effect at the next start");

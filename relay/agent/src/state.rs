@@ -2,18 +2,20 @@
 //!
 //! Locks are held for one batch of synchronous work and never across an await.
 
+mod turn;
+
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use relay::bus::Tell;
-use relay::{Broker, Event, LinkId, Name, Transmit};
+use relay::{Broker, LinkId, Name, Transmit};
 use tokio::sync::{Notify, Semaphore, watch};
 use wire::code::ErrorCode;
 use wire::frame::{self, FrameError, Greeting};
 use wire::link::{ToRelay, ToShard};
-use wire::settings::{DataFormat, Settings};
+use wire::settings::{Backend, DataFormat, Settings};
 use wire::sign::SignReply;
 use wire::stats::ShardStats;
 use wire::token::Kind;
@@ -27,7 +29,9 @@ use crate::fetch::Endpoint;
 use crate::jwks;
 use crate::keyring::{KeyError, Keyring};
 use crate::limits::API_REQUESTS_MAX;
+use crate::link::Outlet;
 use crate::log::log;
+use crate::node::Node;
 use crate::proxy::Proxies;
 use crate::signer::Refusal;
 use crate::verify::Verifier;
@@ -38,10 +42,12 @@ pub(crate) type SettingsFrame = Arc<[u8]>;
 /// The relay.
 #[derive(Debug)]
 pub struct Relay {
-    clock: Clock,
+    pub(crate) clock: Clock,
     broker: Mutex<Broker>,
     /// What edges share, once it is connected. Without it there is nothing to share.
     bus: OnceLock<Arc<dyn Bus>>,
+    /// The nodes, where there are some.
+    pub(crate) node: OnceLock<Arc<Node>>,
     links: Mutex<BTreeMap<LinkId, Link>>,
     last_link: AtomicU32,
     keyring: RwLock<Keyring>,
@@ -105,7 +111,7 @@ pub(crate) struct Link {
     /// Since when, counted from the start of the relay.
     pub(crate) since: Duration,
     pub(crate) stats: Option<Box<ShardStats>>,
-    waker: Arc<Notify>,
+    outlet: Arc<Outlet>,
 }
 
 /// Why a configuration that fits could not be taken.
@@ -139,6 +145,7 @@ impl Relay {
                 None => broker,
             }),
             bus: OnceLock::new(),
+            node: OnceLock::new(),
             links: Mutex::default(),
             last_link: AtomicU32::new(0),
             keyring: RwLock::new(keyring),
@@ -232,23 +239,21 @@ impl Relay {
         self.keyring.write().unwrap_or_else(PoisonError::into_inner).retire(self.clock.now());
     }
 
-    /// A shard has connected. The second value wakes its writer.
-    pub(crate) fn open(&self, greeting: &Greeting) -> (LinkId, Arc<Notify>) {
+    /// A shard has connected. From now on whoever has something for it writes to its outlet.
+    pub(crate) fn open(&self, greeting: &Greeting, outlet: &Arc<Outlet>) -> LinkId {
         let link = LinkId(self.last_link.fetch_add(1, Ordering::Relaxed) + 1);
-        let waker = Arc::new(Notify::new());
         let known = Link {
             gateway: greeting.gateway,
             shard: greeting.shard,
             since: self.clock.now(),
             stats: None,
-            waker: Arc::clone(&waker),
+            outlet: Arc::clone(outlet),
         };
         self.lock_links().insert(link, known);
         let mut broker = self.broker();
         broker.link_opened(link);
         broker.link_named(link, greeting.gateway, greeting.shard);
-        drop(broker);
-        (link, waker)
+        link
     }
 
     /// A shard's connection is gone.
@@ -278,6 +283,10 @@ impl Relay {
                 Ok(ToRelay::Proxy { request, event }) => {
                     drop(held.take());
                     self.ask_backend(link, request, &event);
+                }
+                Ok(ToRelay::Channels { request, user }) => {
+                    drop(held.take());
+                    self.ask_channels(link, request, user);
                 }
                 Ok(ToRelay::UnknownKey { kind }) => self.unknown[kind as usize].notify_one(),
                 Ok(ToRelay::Stats(stats)) => {
@@ -326,6 +335,11 @@ impl Relay {
     pub(crate) fn format_of(&self, channel: &str) -> Result<DataFormat, ErrorCode> {
         let published = self.published.lock().unwrap_or_else(PoisonError::into_inner);
         published.settings.channel(channel).map(|options| options.publication_data_format)
+    }
+
+    /// What is decided elsewhere.
+    pub(crate) fn backend(&self) -> Backend {
+        self.published.lock().unwrap_or_else(PoisonError::into_inner).settings.backend.clone()
     }
 
     /// Who may use the server API.
@@ -418,31 +432,7 @@ impl Relay {
         }
     }
 
-    /// Lets the bus go, then wakes the writers it has something for. One to be closed is woken too: it finds out.
-    fn wake(&self, mut broker: MutexGuard<'_, Broker>) {
-        let mut woken = Vec::new();
-        while let Some(event) = broker.event() {
-            let (Event::Ready(link) | Event::Close(link)) = event;
-            woken.push(link);
-        }
-        // Still under the lock: asks stay in the broker's order.
-        if let Some(bus) = self.bus.get() {
-            while let Some(ask) = broker.ask() {
-                bus.ask(ask);
-            }
-        }
-        drop(broker);
-        woken.retain(|link| !self.line.wake(*link));
-        if woken.is_empty() {
-            return;
-        }
-        let links = self.lock_links();
-        for link in woken.iter().filter_map(|link| links.get(link)) {
-            link.waker.notify_one();
-        }
-    }
-
-    fn broker(&self) -> MutexGuard<'_, Broker> {
+    pub(crate) fn broker(&self) -> MutexGuard<'_, Broker> {
         self.broker.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

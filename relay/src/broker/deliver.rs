@@ -7,13 +7,13 @@ use wire::frame;
 use wire::limits::IDEMPOTENCY_KEY_BYTES_MAX;
 use wire::link::{Position, Publication, ToShard};
 
-use super::Broker;
-use crate::LinkId;
+use super::{Broker, Event};
 use crate::gap::Gap;
 use crate::limits::PUBLICATION_BYTES_MAX;
-use crate::outbound::Offered;
+use crate::outbound::{Offered, Outbound};
 use crate::results::Placed;
 use crate::stream::{Epoch, Kept, Stream};
+use crate::{Counters, Limits, LinkId};
 
 /// What is to be published.
 pub(super) struct Publishing<'a> {
@@ -108,47 +108,49 @@ impl Broker {
 
     /// Hands a publication to every link that wants the channel. `before` is the stream's position without it.
     pub(super) fn deliver(&mut self, index: u32, before: Option<Gap>, frame: &[u8]) {
-        self.each_link(index, |broker, link| {
-            let Some(outbound) = broker.links.get_mut(&link) else { return };
+        self.each_link(index, |outbound, limits, counters| {
             match before {
-                Some(before) => match outbound.offer(index, before, frame, &broker.limits) {
-                    Offered::Queued => broker.counters.deliveries += 1,
-                    Offered::Gapped => broker.counters.gaps += 1,
+                Some(before) => match outbound.offer(index, before, frame, limits) {
+                    Offered::Queued => counters.deliveries += 1,
+                    Offered::Gapped => counters.gaps += 1,
                     Offered::Waiting => {}
-                    Offered::Overflow => broker.overflow(link),
+                    Offered::Overflow => return false,
                 },
-                None if outbound.offer_loose(frame, &broker.limits) => broker.counters.deliveries += 1,
-                None => broker.counters.lost += 1,
+                None if outbound.offer_loose(frame, limits) => counters.deliveries += 1,
+                None => counters.lost += 1,
             }
+            true
         });
     }
 
     /// Hands a join or leave to every link that wants the channel.
     pub(super) fn deliver_event(&mut self, index: u32, frame: &[u8]) {
-        self.each_link(index, |broker, link| {
-            let Some(outbound) = broker.links.get_mut(&link) else { return };
-            if !outbound.offer_loose(frame, &broker.limits) {
-                broker.counters.lost_events += 1;
-            }
+        self.each_link(index, |outbound, limits, counters| {
+            counters.lost_events += u64::from(!outbound.offer_loose(frame, limits));
+            true
         });
     }
 
-    /// Does something for each living link that wants the channel, and announces what that queued. Takes out links that are
-    /// gone.
-    fn each_link(&mut self, index: u32, mut each: impl FnMut(&mut Self, LinkId)) {
-        let (mut place, mut gone) = (0, false);
-        let link_at = |broker: &Self, place| broker.channels.channel(index)?.links.get(place).copied();
-        while let Some(link) = link_at(self, place) {
-            place += 1;
-            match self.links.get(&link) {
+    /// Does something for each living link that wants the channel (false: the link must go), and announces what that queued. Takes out
+    /// links that are gone.
+    fn each_link(&mut self, index: u32, mut each: impl FnMut(&mut Outbound, &Limits, &mut Counters) -> bool) {
+        let Self { channels, links, limits, counters, events, .. } = self;
+        let Some(channel) = channels.channel(index) else { return };
+        let (mut gone, mut over) = (false, Vec::new());
+        for link in &channel.links {
+            match links.get_mut(link) {
                 None => gone = true,
                 Some(outbound) if outbound.overflowed() => {}
-                Some(_) => {
-                    each(self, link);
-                    self.announce(link);
+                Some(outbound) => {
+                    if !each(outbound, limits, counters) {
+                        over.push(*link);
+                    } else if outbound.announce() {
+                        events.push_back(Event::Ready(*link));
+                    }
                 }
             }
         }
+        over.into_iter().for_each(|link| self.overflow(link));
         if gone {
             let Self { channels, links, .. } = self;
             channels.change(index, |channel| channel.links.retain(|link| links.contains_key(link)));

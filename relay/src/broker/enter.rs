@@ -42,7 +42,7 @@ impl Broker {
         if let Some(outbound) = self.links.get_mut(&link) {
             outbound.entered = true;
         }
-        if let Some(remote) = &mut self.remote {
+        if let Some(remote) = self.remote.as_mut().filter(|remote| remote.shared) {
             // Whether it is new, and who has to know, is for the bus to say.
             return remote.put(Ask::Enter { channel: channel.into(), member: Member::of(info), appearance });
         }
@@ -95,7 +95,7 @@ impl Broker {
     /// Those who left are gone for others too: on a bus that edges share by way of it, else at once.
     fn tell_left(&mut self, channel: &str, left: &[(Member, Appearance)]) {
         for (member, appearance) in left {
-            if let Some(remote) = &mut self.remote {
+            if let Some(remote) = self.remote.as_mut().filter(|remote| remote.shared) {
                 let (member, appearance) = (member.clone(), *appearance);
                 remote.put(Ask::Leave { channel: channel.into(), member, appearance });
             } else if appearance.announced {
@@ -151,7 +151,7 @@ impl Broker {
     }
 
     pub(super) fn presence(&mut self, now: Duration, link: LinkId, request: u32, channel: &str) {
-        if self.remote.is_some() {
+        if self.is_shared() {
             return self.presence_remote(now, link, request, channel);
         }
         let mut frame = Vec::new();
@@ -166,7 +166,7 @@ impl Broker {
     }
 
     pub(super) fn presence_stats(&mut self, now: Duration, link: LinkId, request: u32, channel: &str) {
-        if self.remote.is_some() {
+        if self.is_shared() {
             return self.presence_stats_remote(now, link, request, channel);
         }
         let (clients, users) = match self.members(now, channel) {

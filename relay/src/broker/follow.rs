@@ -15,16 +15,18 @@ use super::answer::{HistoryQuestion, Recovery};
 use super::deliver::Publishing;
 use crate::LinkId;
 use crate::bus::{Ask, Tell, Ticket};
-use crate::follow::{Asked, Follow, Following, Waiter};
+use crate::follow::{Asked, Follow, Following, Waiter, Wanted};
 use crate::limits::PUBLICATION_BYTES_MAX;
-use crate::remote::{Asker, Pending, Question, Remote};
+use crate::remote::{Asker, Errand, Pending, Question, Remote};
+use crate::store;
+use crate::stream::Kept;
 
 impl Broker {
     /// Follows a bus that others share, instead of being one.
     #[must_use]
     pub fn following(mut self, times: Following) -> Self {
         debug_assert!(self.channels.len() == 0, "it begins with the first channel");
-        self.remote = Some(Box::new(Remote::new(times)));
+        self.remote = Some(Box::new(Remote::new(times, true)));
         self
     }
 
@@ -41,7 +43,7 @@ impl Broker {
             Tell::Parted { channel } => self.parted(channel),
             Tell::PartedAll => self.parted_all(),
             Tell::Publication { channel, offset, epoch, body } => {
-                self.heard(now, channel, (offset, epoch), body);
+                self.heard_on_bus(now, channel, (offset, epoch), body);
             }
             Tell::Presence { channel, joined, info } => self.appeared(channel, joined, info),
             Tell::MembersForgotten => self.say_again(),
@@ -113,12 +115,12 @@ impl Broker {
     }
 
     /// Puts a question, or answers that there are too many already.
-    fn question(
+    pub(super) fn question<E: Into<Errand>>(
         &mut self,
         now: Duration,
         asker: (LinkId, u32),
         pending: Pending,
-        ask: impl FnOnce(Ticket) -> Ask,
+        ask: impl FnOnce(Ticket) -> E,
     ) {
         let Some(remote) = &mut self.remote else { return };
         if remote.question(now, pending, ask).is_none() {
@@ -144,10 +146,7 @@ impl Broker {
         }
     }
 
-    fn remote_publication(
-        &self,
-        wanted: &Publishing<'_>,
-    ) -> Result<(Vec<u8>, Option<crate::Kept>), ErrorCode> {
+    fn remote_publication(&self, wanted: &Publishing<'_>) -> Result<(Vec<u8>, Option<Kept>), ErrorCode> {
         if wanted.key.len() > IDEMPOTENCY_KEY_BYTES_MAX {
             return Err(code::BAD_REQUEST);
         }
@@ -163,12 +162,13 @@ impl Broker {
 
     pub(super) fn remove_remote(&mut self, now: Duration, link: LinkId, request: u32, channel: &str) {
         match self.admit(channel).map(Namespace::has_history) {
-            Ok(true) => {
+            // What nodes have stored is not forgotten by way of an edge.
+            Ok(true) if !self.is_stored(channel) => {
                 let channel = channel.into();
                 let ask = |ticket| Ask::Remove { ticket, channel };
                 self.question(now, (link, request), Pending::Remove { link, request }, ask);
             }
-            Ok(false) => self.fail(link, request, code::NOT_AVAILABLE),
+            Ok(_) => self.fail(link, request, code::NOT_AVAILABLE),
             Err(error) => self.fail(link, request, error),
         }
     }
@@ -186,13 +186,14 @@ impl Broker {
         let (epoch, since) = (since.map_or("", |at| at.epoch).into(), since.map(|at| at.offset));
         let question = Question { channel: Arc::clone(&channel), since, limit, reverse };
         let asker = Asker { link, request, epoch, since };
+        let stored = self.is_stored(&channel);
         let Some(remote) = &mut self.remote else { return };
         let Err(asker) = remote.share(&question, asker) else {
             self.counters.queries_shared += 1;
             return;
         };
         let pending = Pending::History { question, askers: vec![asker] };
-        let ask = |ticket| Ask::Read { ticket, channel, since, limit, reverse, kept };
+        let ask = |ticket| reading(stored, (ticket, channel), Wanted { since, limit, reverse }, kept);
         self.counters.bus_reads += 1;
         self.question(now, (link, request), pending, ask);
     }
@@ -289,13 +290,21 @@ impl Broker {
     /// Subscribes on the bus, unless that is so.
     fn want(&mut self, now: Duration, index: u32) {
         let Some(remote) = &mut self.remote else { return };
+        let mut alone = None;
         self.channels.change(index, |channel| match &mut channel.follow {
             Some(follow) => follow.abandoned = None,
             None => {
                 channel.follow = Some(Box::new(Follow::new(now)));
-                remote.put(Ask::Want { channel: Arc::clone(&channel.name) });
+                match remote.shared {
+                    true => remote.put(Ask::Want { channel: Arc::clone(&channel.name) }),
+                    false => alone = Some(Arc::clone(&channel.name)),
+                }
             }
         });
+        // What nodes announce to the only edge comes, from now on.
+        if let Some(channel) = alone {
+            self.joined(now, &channel);
+        }
     }
 
     pub(super) fn with_follow<R>(&mut self, index: u32, change: impl FnOnce(&mut Follow) -> R) -> Option<R> {
@@ -398,7 +407,7 @@ impl Broker {
         let check = follow.joined && !unwanted && self.is_kept(&channel.name) && (quiet || !follow.level);
         let name = Arc::clone(&channel.name);
         if over {
-            if let Some(remote) = &mut self.remote {
+            if let Some(remote) = self.remote.as_mut().filter(|remote| remote.shared) {
                 remote.put(Ask::Unwant { channel: name });
             }
             self.channels.change(index, |channel| (channel.follow, channel.stream) = (None, None));
@@ -413,5 +422,19 @@ impl Broker {
         if check {
             self.read_soon(index, false);
         }
+    }
+}
+
+/// A read, by who is to answer it.
+pub(super) fn reading(
+    stored: bool,
+    (ticket, channel): (Ticket, Arc<str>),
+    Wanted { since, limit, reverse }: Wanted,
+    kept: Kept,
+) -> Errand {
+    if stored {
+        store::Ask::Read { ticket, channel, since, limit, reverse }.into()
+    } else {
+        Ask::Read { ticket, channel, since, limit, reverse, kept }.into()
     }
 }

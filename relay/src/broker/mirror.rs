@@ -8,12 +8,14 @@ use wire::frame;
 use wire::link::ToShard;
 
 use super::Broker;
+use super::follow::reading;
 use crate::LinkId;
 use crate::bus::{Ask, Ticket};
 use crate::follow::Wanted;
 use crate::gap::Gap;
 use crate::limits::BARREN_READS_MAX;
 use crate::remote::Pending;
+use crate::store;
 use crate::stream::{Epoch, Kept, Stream};
 
 /// What a page of history says about the stream.
@@ -150,9 +152,15 @@ impl Broker {
 
     /// Whether the mirror has another publication in this place.
     fn differs(&self, index: u32, offset: u64, body: &[u8]) -> bool {
-        let stream = self.channels.channel(index).and_then(|channel| channel.stream.as_deref());
+        let channel = self.channels.channel(index);
+        let stream = channel.and_then(|channel| channel.stream.as_deref());
         let frame = stream.and_then(|stream| stream.frame(offset));
-        frame.is_some_and(|frame| words::body_of(frame) != Some(body))
+        let stored = channel.is_some_and(|channel| self.is_stored(&channel.name));
+        frame.is_some_and(|frame| match words::body_of(frame) {
+            // A message may have been edited since: it is still that message.
+            Some(mine) if stored => !words::same_entry(mine, body),
+            mine => mine != Some(body),
+        })
     }
 
     fn kept_of(&self, index: u32) -> Option<Kept> {
@@ -184,6 +192,7 @@ impl Broker {
     fn begin_read(&mut self, now: Duration, index: u32) {
         let queued = self.with_follow(index, |follow| std::mem::take(&mut follow.queued));
         let (Some(true), Some(kept)) = (queued, self.kept_of(index)) else { return };
+        let stored = self.channels.channel(index).is_some_and(|channel| self.is_stored(&channel.name));
         let Self { channels, remote, settings, counters, .. } = self;
         let (Some(remote), Some(channel)) = (remote.as_mut(), channels.channel(index)) else { return };
         let Some(follow) = channel.follow.as_deref().filter(|follow| follow.joined) else { return };
@@ -192,7 +201,7 @@ impl Broker {
         let was = channel.stream.as_deref().map(Stream::top);
         let channel = channel.name.clone();
         let pending = Pending::Read { index, since, limit, reverse, was };
-        let ask = |ticket| Ask::Read { ticket, channel, since, limit, reverse, kept };
+        let ask = |ticket| reading(stored, (ticket, channel), Wanted { since, limit, reverse }, kept);
         let ticket = remote.question(now, pending, ask);
         counters.bus_reads += 1;
         if ticket.is_none() {
@@ -440,11 +449,16 @@ impl Broker {
     fn fork(&mut self, index: u32) {
         self.counters.forks += 1;
         self.insufficient(index);
+        let stored = self.channels.channel(index).is_some_and(|channel| self.is_stored(&channel.name));
         let Self { channels, remote, .. } = self;
         channels.change(index, |channel| {
             let stream = channel.stream.take();
             if let (Some(remote), Some(stream)) = (remote, stream) {
-                remote.put(Ask::Renew { channel: channel.name.clone(), epoch: stream.epoch() });
+                let (channel, epoch) = (channel.name.clone(), stream.epoch());
+                match stored {
+                    true => remote.put_store(store::Ask::Renew { channel, epoch }),
+                    false => remote.put(Ask::Renew { channel, epoch }),
+                }
             }
             if let Some(follow) = &mut channel.follow {
                 follow.level = false;

@@ -10,6 +10,7 @@ mod enter;
 mod follow;
 mod home;
 mod mirror;
+mod stored;
 mod survey;
 mod sweep;
 mod users;
@@ -18,6 +19,7 @@ mod users;
 mod tests;
 
 pub use home::Moved;
+pub use stored::Move;
 pub use survey::Name;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -25,10 +27,11 @@ use std::time::Duration;
 
 use wire::frame;
 use wire::link::{Publication, ToRelay, ToShard};
-use wire::settings::{Namespace, Settings};
+use wire::settings::{Delivery, Namespace, Settings};
 
 use crate::bus::{Ask, EdgeId};
 use crate::channels::Channels;
+use crate::follow::Following;
 use crate::limits::META_TTL_DEFAULT;
 use crate::outbound::Outbound;
 use crate::remote::Remote;
@@ -58,7 +61,7 @@ pub struct Broker {
     cursor: sweep::Cursor,
     /// Sessions of users that may have only so many.
     users: Users,
-    /// The bus that others share, if this one is not all there is.
+    /// The bus that others share and the nodes that store, if this one is not all there is.
     remote: Option<Box<Remote>>,
     /// Positions by idempotency key.
     results: Results,
@@ -70,6 +73,8 @@ pub struct Broker {
     surveys: Surveys,
     /// Words for other relays, oldest first.
     words: VecDeque<Ask>,
+    /// Who was moved, oldest first.
+    moves: VecDeque<Move>,
     events: VecDeque<Event>,
     counters: Counters,
     scratch: Vec<u8>,
@@ -78,6 +83,7 @@ pub struct Broker {
 impl Broker {
     /// An empty bus. `seed` makes the epochs: take it from a random source.
     pub fn new(settings: Settings, limits: Limits, seed: u64) -> Self {
+        let remote = stores(&settings).then(|| Box::new(Remote::new(Following::default(), false)));
         Self {
             settings,
             limits,
@@ -86,12 +92,13 @@ impl Broker {
             gone: BTreeMap::new(),
             cursor: sweep::Cursor::default(),
             users: Users::default(),
-            remote: None,
+            remote,
             results: Results::default(),
             name: Name::default(),
             edges: Vec::new(),
             surveys: Surveys::default(),
             words: VecDeque::new(),
+            moves: VecDeque::new(),
             events: VecDeque::new(),
             counters: Counters::default(),
             scratch: Vec::new(),
@@ -100,6 +107,9 @@ impl Broker {
 
     /// Replaces namespaces and client options. What exists stays until its time is over.
     pub fn configure(&mut self, settings: Settings) {
+        if self.remote.is_none() && stores(&settings) {
+            self.remote = Some(Box::new(Remote::new(Following::default(), false)));
+        }
         self.settings = settings;
         self.check();
     }
@@ -132,19 +142,21 @@ impl Broker {
 
     /// Takes one message from a link. A question is always answered on the same link.
     ///
-    /// `Verify` and `Proxy` are answered with "not available": no secret and no backend is known here, so the shell answers them before
+    /// `Verify`, `Proxy` and `Channels` are answered with "not available": no secret and no backend is known here, so the shell answers them before
     /// (with [`Broker::answer`]). `UnknownKey` and `Stats` are the shell's too and do nothing here.
     pub fn receive(&mut self, now: Duration, link: LinkId, message: &ToRelay<'_>) {
         if self.links.get(&link).is_none_or(Outbound::overflowed) {
             return;
         }
         match *message {
-            ToRelay::Verify { request, .. } | ToRelay::Proxy { request, .. } => {
+            ToRelay::Verify { request, .. }
+            | ToRelay::Proxy { request, .. }
+            | ToRelay::Channels { request, .. } => {
                 self.fail(link, request, wire::code::NOT_AVAILABLE);
             }
             ToRelay::Subscribe { request, channel, recover, latest } => {
                 let recover = recover.map(|position| answer::Recovery { position, latest });
-                if self.remote.is_some() {
+                if self.follows(channel) {
                     self.subscribe_remote(now, link, request, channel, recover);
                 } else {
                     self.subscribe(now, link, request, channel, recover);
@@ -159,15 +171,16 @@ impl Broker {
             ToRelay::Publish { request, channel, data, info, tags, key, skip_history, delta } => {
                 let publication = Publication { data, info, tags, delta, ..Publication::default() };
                 let wanted = deliver::Publishing { channel, publication, key, skip_history };
-                if self.remote.is_some() {
-                    self.publish_remote(now, link, request, &wanted);
-                } else {
-                    self.publish(now, link, request, &wanted);
+                match self.publishes_by_node(link, channel) {
+                    Err(error) => self.fail(link, request, error),
+                    Ok(true) => self.publish_stored(now, link, request, &wanted),
+                    Ok(false) if self.is_shared() => self.publish_remote(now, link, request, &wanted),
+                    Ok(false) => self.publish(now, link, request, &wanted),
                 }
             }
             ToRelay::History { request, channel, since, limit, reverse } => {
                 let question = answer::HistoryQuestion { request, channel, since, limit, reverse };
-                if self.remote.is_some() {
+                if self.follows(channel) {
                     self.history_remote(now, link, &question);
                 } else {
                     self.history(now, link, &question);
@@ -183,8 +196,15 @@ impl Broker {
                 self.emulate(now, link, request, &emulation);
             }
             ToRelay::Emulated { asker, request, found } => self.emulated(now, link, asker, request, found),
-            ToRelay::Remove { request, .. } | ToRelay::Survey { request, .. } if !self.is_own(link) => {
+            ToRelay::Remove { request, .. }
+            | ToRelay::Survey { request, .. }
+            | ToRelay::Announce { request, .. }
+                if !self.is_own(link) =>
+            {
                 self.fail(link, request, wire::code::PERMISSION_DENIED);
+            }
+            ToRelay::Announce { request, channel, offset, epoch, body } => {
+                self.announce_stored(now, (link, request), channel, (offset, epoch), body);
             }
             ToRelay::Remove { request, channel } => self.remove(now, link, request, channel),
             ToRelay::Survey { request, ref question } => self.survey(now, link, request, question),
@@ -324,4 +344,10 @@ impl Broker {
             }
         }
     }
+}
+
+/// Whether nodes store the messages of some namespace.
+fn stores(settings: &Settings) -> bool {
+    let mut all = settings.namespaces.iter().chain([&settings.default_namespace]);
+    all.any(|namespace| namespace.delivery != Delivery::Transient)
 }

@@ -90,6 +90,9 @@ impl Broker {
         if !self.surveys.has_room() {
             return self.answer_asker(asker, Answer::failure(code::TOO_MANY_REQUESTS.code));
         }
+        if let Question::Command(command) = question {
+            self.note_move(command);
+        }
         let number = self.surveys.number();
         let kind = if matches!(question, Question::Census) { Kind::Nodes } else { Kind::Sum };
         let mut frame = Vec::new();
@@ -181,6 +184,10 @@ impl Broker {
     /// Says a word to all other relays; these are they. The error is how many it could not be said to.
     fn ask_edges(&mut self, word: &Word<'_>) -> Result<Vec<EdgeId>, u32> {
         if self.edges.is_empty() {
+            // One that has just come is not known yet: it hears of it, and nobody waits for its answer.
+            if self.is_shared() {
+                self.say(None, word);
+            }
             return Ok(Vec::new());
         }
         if self.say(None, word) { Ok(self.edges.clone()) } else { Err(self.edges.len() as u32) }
@@ -252,7 +259,7 @@ impl Broker {
 
     /// Forgets a channel's publications, here or where the bus has them.
     pub(super) fn remove(&mut self, now: Duration, link: LinkId, request: u32, channel: &str) {
-        if self.remote.is_some() {
+        if self.follows(channel) {
             return self.remove_remote(now, link, request, channel);
         }
         match self.remove_history(channel) {

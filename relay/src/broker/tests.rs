@@ -1,6 +1,7 @@
 mod emulate;
 mod model;
 mod shared;
+mod stored;
 mod survey;
 mod world;
 

@@ -35,6 +35,7 @@ impl Mesh {
                 self.peers.iter_mut().for_each(|peer| {
                     peer.interest.unwant(&channel);
                 });
+                self.untold.remove(&channel);
             }
             Ask::Publish { ticket, channel, body, key, kept } => {
                 self.publish(ticket, &channel, (&body, kept.is_none()), &key, told);
@@ -269,18 +270,29 @@ impl Mesh {
         }
     }
 
-    /// The channel is joined at one more edge: the broker hears of the first.
-    pub(super) fn tell_joined(&self, channel: &str, told: &mut Told<'_>) {
-        if self.joined_at(channel) == 1 {
+    /// An edge has decided about a channel. The broker hears that it is joined once every edge that may pass its publications on has:
+    /// before, one that goes by way of another would be lost knowingly.
+    pub(super) fn tell_decided(&mut self, channel: &Arc<str>, joined: bool, told: &mut Told<'_>) {
+        let first = joined && self.joined_at(channel) == 1;
+        let waits = self.peers.iter().any(|peer| peer.home().is_some() && peer.interest.awaits(channel));
+        if first && waits {
+            self.untold.insert(Arc::clone(channel));
+        } else if first || !waits && self.untold.remove(channel) {
             told(Tell::Joined { channel });
         }
     }
 
     /// It is joined at one edge less: the broker hears of the last.
-    pub(super) fn tell_parted(&self, channel: &str, told: &mut Told<'_>) {
-        if self.joined_at(channel) == 0 {
+    pub(super) fn tell_parted(&mut self, channel: &str, told: &mut Told<'_>) {
+        if self.joined_at(channel) == 0 && !self.untold.remove(channel) {
             told(Tell::Parted { channel });
         }
+    }
+
+    /// An edge is not waited for any more.
+    pub(super) fn tell_untold(&mut self, told: &mut Told<'_>) {
+        let untold: Vec<Arc<str>> = self.untold.iter().cloned().collect();
+        untold.iter().for_each(|channel| self.tell_decided(channel, false, told));
     }
 
     fn joined_at(&self, channel: &str) -> usize {

@@ -116,14 +116,14 @@ impl Interest {
         Some(Part { version, anew, unwanted, wanted })
     }
 
-    /// The owner has that version. `joined` is called for each channel that counts from now on. What is not the answer to the oldest word
-    /// on its way is of an earlier table and changes nothing.
+    /// The owner has that version. `decided` is called for each channel of it: whether it counts from now on. What is not the answer to
+    /// the oldest word on its way is of an earlier table and changes nothing.
     pub(super) fn placed(
         &mut self,
         now: Duration,
         version: u64,
         places: impl ExactSizeIterator<Item = Placed>,
-        mut joined: impl FnMut(&Arc<str>),
+        mut decided: impl FnMut(&Arc<str>, bool),
     ) {
         let next =
             |(told, channels): &(u64, Vec<Arc<str>>)| *told == version && channels.len() == places.len();
@@ -142,12 +142,13 @@ impl Interest {
                 Ok(epoch) => {
                     *state = State::Joined(epoch);
                     self.joined += 1;
-                    joined(&channel);
+                    decided(&channel, true);
                 }
                 Err(error) => {
                     *state = State::Refused;
                     let temporary = error == code::INTERNAL;
                     let pause = if temporary { REFUSED_PAUSE } else { REFUSED_LONG_PAUSE };
+                    decided(&channel, false);
                     self.refused.push_back((now + pause, channel));
                 }
             }
@@ -218,6 +219,11 @@ impl Interest {
         }
     }
 
+    /// Whether the owner is still to say what becomes of the channel.
+    pub(super) fn awaits(&self, channel: &str) -> bool {
+        matches!(self.channels.get(channel), Some(State::Queued | State::Told(_)))
+    }
+
     /// Every wanted channel.
     pub(super) fn channels(&self) -> impl Iterator<Item = &Arc<str>> {
         self.channels.keys()
@@ -248,7 +254,9 @@ mod tests {
 
     fn place(interest: &mut Interest, version: u64, places: &[Placed]) -> Vec<String> {
         let mut joined = Vec::new();
-        interest.placed(NOW, version, places.iter().copied(), |channel| joined.push(channel.to_string()));
+        interest.placed(NOW, version, places.iter().copied(), |channel, is_joined| {
+            joined.extend(is_joined.then(|| channel.to_string()));
+        });
         joined
     }
 

@@ -38,7 +38,11 @@ impl Mesh {
         self.drop_connection(now, index, told);
         let link = self.next_link();
         let mut connection = Connection::new(now, link, edge);
-        connection.say(Class::Word, &Word::List { digest: self.list.digest() });
+        let heard = self.heard.entry(name.into()).or_insert((edge, 0));
+        if heard.0 != edge {
+            *heard = (edge, 0);
+        }
+        connection.say(Class::Word, &Word::List { digest: self.list.digest(), heard: heard.1 });
         self.peers[index].connection = Some(connection);
         self.counters.links_opened += 1;
         self.tell_edges(told);
@@ -104,6 +108,7 @@ impl Mesh {
         for channel in parted {
             self.tell_parted(&channel, told);
         }
+        self.tell_untold(told);
     }
 
     pub(super) fn drop_connection(&mut self, now: Duration, index: usize, told: &mut Told<'_>) {

@@ -5,6 +5,7 @@
 //! a connection: the shell passes bytes.
 
 mod asks;
+mod handover;
 mod health;
 mod interest;
 mod links;
@@ -20,7 +21,7 @@ mod words;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -55,10 +56,16 @@ pub struct Mesh {
     unsettled: BTreeMap<Arc<str>, Duration>,
     /// The listed edges by their places, then those that are listed no more. This one is among them.
     peers: Vec<Peer>,
+    /// Channels that are joined at one edge while another, which may pass their publications on too, has not said so yet.
+    untold: BTreeSet<Arc<str>>,
     home: Broker,
     settings: Settings,
     bounds: Limits,
     last_link: u32,
+    /// Number of the stream last said to anybody.
+    last_stream: u64,
+    /// Of each edge that had a link: its last run, and the number of the last whole stream that came from it.
+    heard: BTreeMap<Arc<str>, (EdgeId, u64)>,
     events: VecDeque<Event>,
     counters: Counters,
 }
@@ -81,10 +88,13 @@ impl Mesh {
             edge: EdgeId(run),
             previous: None,
             peers: Vec::new(),
+            untold: BTreeSet::new(),
             home: Broker::new(home_settings(settings), bounds.clone(), seed),
-            settings: settings.clone(),
+            settings: settings.on_bus(),
             bounds,
             last_link: 0,
+            last_stream: 0,
+            heard: BTreeMap::new(),
             events: VecDeque::new(),
             counters: Counters::default(),
             list,
@@ -102,10 +112,11 @@ impl Mesh {
     /// Replaces namespaces. What is wanted of whom may change with what is kept.
     pub fn configure(&mut self, now: Duration, settings: &Settings, told: &mut Told<'_>) {
         self.home.configure(home_settings(settings));
+        let settings = settings.on_bus();
         let same = self.settings.namespaces == settings.namespaces
             && self.settings.default_namespace == settings.default_namespace
             && self.settings.boundaries == settings.boundaries;
-        self.settings = settings.clone();
+        self.settings = settings;
         if !same {
             self.relist(now, self.list.clone(), told);
         }
@@ -144,7 +155,11 @@ impl Mesh {
             peer.former = None;
             self.peers.push(peer);
         }
-        for mut peer in before.into_iter().filter(|peer| peer.connection.is_some()) {
+        for mut peer in before {
+            if peer.connection.is_none() {
+                peer.leaving.give_up().iter().for_each(|channel| self.home.forget(channel));
+                continue;
+            }
             peer.former = peer.former.or(Some(now + FORMER_WITHIN));
             self.peers.push(peer);
         }
@@ -158,15 +173,12 @@ impl Mesh {
         leaving.extend(self.home.streams().cloned());
         leaving.sort_unstable();
         leaving.dedup();
-        for channel in leaving {
-            let owner = self.list.owner(&channel);
-            if self.peers[owner].name != self.me {
-                self.peers[owner].leaving.add([channel]);
-            }
-        }
+        leaving.retain(|channel| !self.peers.iter().any(|peer| peer.leaving.lent(channel)));
+        leaving.into_iter().for_each(|channel| self.hand_over(channel));
         let digest = self.list.digest();
         for index in 0..self.peers.len() {
-            self.peers[index].say(&Word::List { digest });
+            let heard = self.heard(index);
+            self.peers[index].say(&Word::List { digest, heard });
             if self.peers[index].name == self.me
                 && let Some(own) = &mut self.peers[index].connection
             {
@@ -223,6 +235,7 @@ impl Mesh {
             .filter(|peer| peer.connection.is_some())
             .map(|peer| Arc::clone(&peer.name))
             .collect();
+        self.give_up(now);
         self.unsettled.retain(|name, until| *until > now || linked.contains(name));
         for index in 0..self.peers.len() {
             self.peers[index].interest.expire(now);
@@ -240,6 +253,7 @@ impl Mesh {
                 connection.say(Class::Word, &Word::Alive);
             }
         }
+        self.give_up(now);
         self.peers.retain(|peer| peer.former.is_none() || peer.connection.is_some() || peer.name == self.me);
         self.finish(now, told);
     }
@@ -334,7 +348,8 @@ impl Mesh {
 
     /// Queues what can be said any time, while little waits.
     fn pump(&mut self, now: Duration, index: usize) {
-        let Self { peers, home, .. } = self;
+        let held = self.held(index);
+        let Self { peers, home, last_stream, .. } = self;
         let Peer { connection, interest, questions, present, leaving, .. } = &mut peers[index];
         let Some(connection) = connection.as_mut().filter(|connection| connection.home.is_some()) else {
             return;
@@ -356,10 +371,11 @@ impl Mesh {
             }
             let Some(channel) = leaving.next() else { break };
             if let Some(moved) = home.leaving(now, &channel) {
-                leaving.begin(moved);
+                *last_stream += 1;
+                leaving.begin(moved, *last_stream);
             }
         }
-        if leaving.settle() {
+        if !held && leaving.settle() {
             connection.say(Class::Word, &Word::Settled);
         }
         debug_assert!(connection.queued() < usize::MAX - MESH_PUMP_BYTES, "a pump is bounded");
@@ -390,6 +406,8 @@ impl Mesh {
                     "nothing is joined without agreement"
                 );
                 assert!(peer.home().is_some() || peer.questions.len() == 0, "nothing is asked without it");
+                let mut lent = peer.leaving.earlier().take(9).filter(|channel| self.kept(channel));
+                assert!(lent.all(|channel| !self.serves(channel)), "what another may have is not served");
             }
         }
     }
@@ -397,7 +415,7 @@ impl Mesh {
 
 /// A home answers edges, not clients: pages are bounded by bytes alone.
 fn home_settings(settings: &Settings) -> Settings {
-    let mut settings = Settings { certificates: Vec::new(), ..settings.clone() };
+    let mut settings = settings.on_bus();
     settings.client.queue_max_size = u32::MAX;
     settings.client.history_max_publication_limit = u32::MAX;
     settings

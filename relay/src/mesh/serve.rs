@@ -94,10 +94,11 @@ impl Mesh {
         Ok(epoch)
     }
 
-    /// Whether this edge speaks for the channel: it owns it, and whoever did before has handed it over.
+    /// Whether this edge speaks for the channel: it owns it, whoever did before has handed it over, and nobody else may have it.
     pub(super) fn serves(&self, channel: &str) -> bool {
-        self.may_own(channel)
-            && (self.unsettled.is_empty() || !self.kept(channel) || self.has_settled(channel))
+        let lent = self.peers.iter().any(|peer| peer.leaving.lent(channel));
+        let here = !lent && (self.unsettled.is_empty() || self.has_settled(channel));
+        self.may_own(channel) && (here || !self.kept(channel))
     }
 
     fn has_settled(&self, channel: &str) -> bool {

@@ -5,6 +5,7 @@
 
 mod faults;
 mod follower;
+mod lent;
 mod sum;
 mod world;
 
@@ -66,6 +67,14 @@ fn edges_restart_leave_and_come_while_links_are_cut_and_lists_change() {
         let plan = Plan { restarts: true, lists: true, ..Plan::cuts(2 + seed as usize % 7) };
         run(seed, plan).unwrap_or_else(|wrong| panic!("{wrong}"));
     }
+}
+
+/// An owner hands a stream over and does not hear that it was taken; the new one goes on with it and dies, and the list gives the channel
+/// back.
+#[test]
+fn a_stream_that_another_edge_may_have_gone_on_with_is_not_served_again() {
+    let plan = Plan { restarts: true, lists: true, ..Plan::cuts(8) };
+    run(90, plan).unwrap_or_else(|wrong| panic!("{wrong}"));
 }
 
 #[test]
@@ -206,6 +215,31 @@ fn a_position_past_the_top_is_answered_with_an_empty_page() {
     }
 }
 
+#[test]
+fn where_nothing_is_kept_a_channel_is_joined_once_both_edges_that_pass_it_on_know() {
+    let joined = |channel: &str| format!("{:?}", Tell::Joined { channel });
+    let want = |pair: &mut Pair, channel: &str| {
+        let heard = &mut pair.heard[0];
+        let mut told = |tell: Tell<'_>| heard.push(format!("{tell:?}"));
+        pair.edges[0].ask(Duration::ZERO, Ask::Want { channel: channel.into() }, &mut told);
+        assert!(pair.heard[0].is_empty(), "the other edge does not know: {:?}", pair.heard[0]);
+    };
+    let mut pair = Pair::new();
+    // Some of them are the other edge's.
+    for number in 0..8 {
+        let channel = format!("c{number}");
+        want(&mut pair, &channel);
+        pair.settle();
+        assert_eq!(pair.heard[0].split_off(0), [joined(&channel)]);
+    }
+    // An edge that goes is not waited for.
+    want(&mut pair, "c9");
+    let mut told = Vec::new();
+    pair.edges[0].closed(Duration::ZERO, pair.links[0], &mut |tell| told.push(format!("{tell:?}")));
+    assert_eq!(told[0], joined("c9"));
+    assert!(!told.iter().any(|tell| tell.starts_with("Parted")), "{told:?}");
+}
+
 proptest::proptest! {
     #[test]
     fn what_another_edge_may_say_harms_nobody(
@@ -217,7 +251,7 @@ proptest::proptest! {
         let now = Duration::from_secs(1);
         let mut link = mesh.opened(now, "b", EdgeId(2), &mut |_| ()).unwrap();
         let mut bytes = Vec::new();
-        let word = wire::mesh::Word::List { digest: list.digest() };
+        let word = wire::mesh::Word::List { digest: list.digest(), heard: 0 };
         wire::mesh::encode(wire::mesh::Class::Word, &word, &mut bytes).unwrap();
         mesh.receive(now, link, &bytes, &mut |_| ()).unwrap();
         for (class, body) in frames {

@@ -1,13 +1,14 @@
 //! The words that edges have between themselves beside questions and answers: lists, tables, messages, and streams that move.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use wire::code;
 use wire::frame::{self, FrameError};
 use wire::link::ToShard;
-use wire::mesh::{self, Class, Place, Stream, Word};
+use wire::mesh::{self, Class, Place, Word};
 
-use super::{Mesh, Told, moves};
+use super::{Mesh, Told};
 use crate::Epoch;
 use crate::bus::Tell;
 
@@ -21,11 +22,12 @@ impl Mesh {
     ) -> Result<(), FrameError> {
         match frame::decode::<Word<'_>>(body)? {
             Word::Alive => {}
-            Word::List { digest } => {
+            Word::List { digest, heard } => {
                 // Said again, it means that the other side begins anew.
                 self.disagree(now, index, told);
-                if let Some(connection) = &mut self.peers[index].connection {
-                    connection.digest = Some(digest);
+                let connection = self.peers[index].connection.as_mut();
+                if connection.is_some_and(|connection| connection.digest.replace(digest).is_none()) {
+                    self.answer_lent(index, heard);
                 }
                 self.agree(index);
             }
@@ -33,6 +35,19 @@ impl Mesh {
                 if let Some(connection) = &self.peers[index].connection {
                     self.counters.messages += 1;
                     told(Tell::Message { from: connection.edge, body });
+                }
+            }
+            Word::Stream(part) => self.stream(now, index, &part),
+            Word::Taken { channel } => {
+                if self.peers[index].leaving.answered(channel) {
+                    self.counters.streams_left += 1;
+                    // Though the list may have given it back: the edge has it, and hands it over.
+                    self.home.forget(channel);
+                }
+            }
+            Word::Left { channel } => {
+                if self.peers[index].leaving.answered(channel) {
+                    self.hand_over(channel.into());
                 }
             }
             // The rest is of an agreement, and of none when that is over.
@@ -43,7 +58,7 @@ impl Mesh {
             Word::Placed { version, places } => self.placed(now, index, version, &places, told),
             Word::Again { .. } => {
                 let mut parted = Vec::new();
-                self.peers[index].interest.reset(|channel| parted.push(std::sync::Arc::clone(channel)));
+                self.peers[index].interest.reset(|channel| parted.push(Arc::clone(channel)));
                 parted.iter().for_each(|channel| self.tell_parted(channel, told));
             }
             Word::Remove { request, channel } => self.remove(index, request, channel),
@@ -55,16 +70,6 @@ impl Mesh {
                     && let Some(epoch) = Epoch::parse(epoch)
                 {
                     self.home.renew(now, channel, epoch);
-                }
-            }
-            Word::Stream(part) => self.stream(now, index, &part),
-            Word::Taken { channel } => {
-                if self.peers[index].leaving.taken(channel) {
-                    self.counters.streams_left += 1;
-                    // Unless the list has given it back meanwhile.
-                    if !self.may_own(channel) {
-                        self.home.forget(channel);
-                    }
                 }
             }
             Word::Settled => {
@@ -82,15 +87,15 @@ impl Mesh {
         places: &[Place<'_>],
         told: &mut Told<'_>,
     ) {
-        let mut joined = Vec::new();
+        let mut decided = Vec::new();
         let places = places.iter().map(|place| match place {
             Place::At { epoch } => Ok(Epoch::parse(epoch)),
             Place::Refused { code } => Err(code::error(*code)),
         });
         self.peers[index]
             .interest
-            .placed(now, version, places, |channel| joined.push(std::sync::Arc::clone(channel)));
-        joined.iter().for_each(|channel| self.tell_joined(channel, told));
+            .placed(now, version, places, |channel, joined| decided.push((Arc::clone(channel), joined)));
+        decided.iter().for_each(|(channel, joined)| self.tell_decided(channel, *joined, told));
     }
 
     fn remove(&mut self, index: usize, request: u32, channel: &str) {
@@ -106,15 +111,5 @@ impl Mesh {
             }
             Err(error) => self.home.answer(link, &ToShard::Failed { request, code: error.code }),
         }
-    }
-
-    fn stream(&mut self, now: Duration, index: usize, part: &Stream<'_>) {
-        let bytes_max = self.bounds.history_bytes;
-        let Some(moved) = moves::join(&mut self.peers[index].arriving, part, bytes_max) else { return };
-        if self.may_own(&moved.channel) {
-            self.counters.streams_arrived += 1;
-            self.home.arrive_stream(now, &moved);
-        }
-        self.peers[index].say(&Word::Taken { channel: &moved.channel });
     }
 }

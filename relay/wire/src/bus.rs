@@ -38,6 +38,27 @@ pub fn publication(offset: u64, body: &[u8]) -> Result<Publication<'_>, FrameErr
     Ok(Publication { offset, data, info, tags, delta })
 }
 
+/// The body that carries a publication whose place is known, where the bus gives it none ([`announced`]).
+pub fn announcement(epoch: &str, offset: u64, body: &[u8]) -> Result<Vec<u8>, FrameError> {
+    let mut data = Vec::with_capacity(body.len() + 24);
+    frame::append(&(epoch, offset), &mut data)?;
+    data.extend_from_slice(body);
+    self::body(&Publication { data: &data, ..Publication::default() })
+}
+
+/// Epoch, offset and body of what such a body carries. `None`: it carries nothing.
+pub fn announced(body: &[u8]) -> Option<(&str, u64, &[u8])> {
+    let Body { data, .. } = frame::decode(body).ok()?;
+    let ((epoch, offset), body) = postcard::take_from_bytes::<(&str, u64)>(data).ok()?;
+    (offset > 0 && !epoch.is_empty()).then_some((epoch, offset, body))
+}
+
+/// Whether two bodies may stand at one place of a stream that is stored: they tell of the same thing, whatever is said of it by now.
+pub fn same_entry(one: &[u8], other: &[u8]) -> bool {
+    let tags = |body| frame::decode::<Body<'_>>(body).map(|body| body.tags);
+    one == other || tags(one).is_ok_and(|one| tags(other) == Ok(one))
+}
+
 /// Appends the frame of a publication for shards: the same bytes as [`frame::encode`] makes of [`crate::link::ToShard::Publication`], without a
 /// look into the body. Fails, leaving `out` as it was, when it is over the bound.
 pub fn publication_frame(
@@ -100,6 +121,27 @@ mod tests {
             prop_assert_eq!(&composed[1..], &encoded);
             prop_assert_eq!(body_of(&encoded).unwrap(), body);
         }
+    }
+
+    #[test]
+    fn an_announcement_carries_its_place_and_nothing_else_is_one() {
+        let inner = body(&Publication { data: b"x", ..Publication::default() }).unwrap();
+        let carried = announcement("abcdefgh", 7, &inner).unwrap();
+        assert_eq!(announced(&carried), Some(("abcdefgh", 7, &inner[..])));
+        assert_eq!(announced(&inner), None);
+        assert_eq!(announced(&announcement("abcdefgh", 0, &inner).unwrap()), None);
+        assert_eq!(announced(b""), None);
+    }
+
+    #[test]
+    fn an_entry_is_known_by_its_tags_whatever_it_says() {
+        let told = |data: &[u8], id| {
+            let tags = TagsBuf::pack([("id", id), ("kind", "message")]).unwrap();
+            body(&Publication { data, tags: tags.as_tags(), ..Publication::default() }).unwrap()
+        };
+        assert!(same_entry(&told(b"hi", "1"), &told(b"hi!", "1")));
+        assert!(!same_entry(&told(b"hi", "1"), &told(b"hi", "2")));
+        assert!(!same_entry(&told(b"hi", "1"), b"?"));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::limits::FRAME_BYTES_MAX;
 
 /// The version of the gateway↔relay link. Both sides must have the same: a box upgrades both programs together.
-pub const VERSION: u16 = 7;
+pub const VERSION: u16 = 8;
 /// The first bytes of every link connection.
 pub const MAGIC: [u8; 4] = *b"HDLD";
 /// Length of an encoded [`Greeting`] and of an encoded [`Welcome`].

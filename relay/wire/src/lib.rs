@@ -15,6 +15,7 @@ pub mod frame;
 pub mod limits;
 pub mod link;
 pub mod mesh;
+pub mod node;
 pub mod pattern;
 pub mod settings;
 pub mod sign;

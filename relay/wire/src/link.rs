@@ -247,6 +247,31 @@ pub enum ToRelay<'a> {
         /// What came of it.
         answer: Box<Answer>,
     },
+    /// Which channels does a connection of this user begin with? Answer: `Proxied` with a grant that has them, or `Failed`.
+    Channels {
+        /// Echoed in the answer.
+        request: u32,
+        /// From the connection's token; not empty.
+        #[serde(borrow)]
+        user: &'a str,
+    },
+    /// A publication that a node has stored is on its way to whoever wants the channel. Answer: `Published` once the bus has taken it, or
+    /// `Failed`.
+    Announce {
+        /// Echoed in the answer.
+        request: u32,
+        /// The channel.
+        #[serde(borrow)]
+        channel: &'a str,
+        /// Its place; never 0.
+        offset: u64,
+        /// The stream's incarnation.
+        #[serde(borrow)]
+        epoch: &'a str,
+        /// See [`crate::bus::body`].
+        #[serde(borrow, with = "serde_bytes")]
+        body: &'a [u8],
+    },
 }
 
 /// What the relay says to a shard.

@@ -11,7 +11,7 @@ use crate::limits::FRAME_BYTES_MAX;
 
 /// The version of these words and of how owners are chosen, and, as questions and answers are a shard's link's, the version of those.
 /// Relays of another version do not work together.
-pub const VERSION: u16 = (1 << 8) + frame::VERSION;
+pub const VERSION: u16 = (2 << 8) + frame::VERSION;
 /// The first bytes of either side of a connection.
 pub const MAGIC: [u8; 4] = *b"HDLM";
 /// Bytes of an encoded [`Hello`].
@@ -99,6 +99,8 @@ pub enum Word<'a> {
     List {
         /// See there.
         digest: u64,
+        /// The [`Stream::number`] of the last whole stream that came from this run of the listener; 0 before the first.
+        heard: u64,
     },
     /// What the speaker wants of the channels that the listener owns: the next version of a table. Answer: `Placed` or `Again`.
     Table {
@@ -156,15 +158,22 @@ pub enum Word<'a> {
         #[serde(borrow)]
         epoch: &'a str,
     },
-    /// A stream whose channel the listener owns by now, or a part of it. Answer, to the last part: `Taken`.
+    /// A stream whose channel the listener owns by now, or a part of it. Answer, to the last part and whether both have the same list or
+    /// not: `Taken` or `Left`.
     Stream(#[serde(borrow)] Stream<'a>),
-    /// The listener has what it was given of the channel: the speaker of the stream may forget it.
+    /// The listener has what it was given of the channel: the speaker of the stream forgets it.
     Taken {
         /// The channel.
         #[serde(borrow)]
         channel: &'a str,
     },
-    /// The speaker has no further streams for the listener, as both their lists are now.
+    /// The listener has another list and did not take it: the speaker of the stream keeps it.
+    Left {
+        /// The channel.
+        #[serde(borrow)]
+        channel: &'a str,
+    },
+    /// The speaker has no further streams for the listener, as both their lists are now, and the listener has taken those that it had.
     Settled,
 }
 
@@ -187,6 +196,8 @@ pub enum Place<'a> {
 /// A stream that moves, in parts: the bodies and keys of all parts together are the stream's.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Stream<'a> {
+    /// Counts the streams that a run of the speaker has said, to whomever, from 1.
+    pub number: u64,
     /// The channel.
     #[serde(borrow)]
     pub channel: &'a str,
@@ -266,6 +277,7 @@ mod tests {
     #[test]
     fn words_come_back_whole_with_their_class() {
         let stream = Stream {
+            number: 7,
             channel: "a",
             epoch: "abcdefgh",
             top: 9,
@@ -276,10 +288,11 @@ mod tests {
             last: true,
         };
         let words = [
-            Word::List { digest: 1 << 60 },
+            Word::List { digest: 1 << 60, heard: 3 },
             Word::Table { version: 3, anew: true, unwanted: vec!["a"], wanted: vec!["b", "c"] },
             Word::Placed { version: 3, places: vec![Place::At { epoch: "" }, Place::Refused { code: 100 }] },
             Word::Stream(stream),
+            Word::Left { channel: "a" },
             Word::Alive,
         ];
         let mut bytes = Vec::new();

@@ -46,6 +46,8 @@ pub struct Backend {
     pub calls: bool,
     /// Sessions keep what a backend or a token gives them for backends.
     pub meta: bool,
+    /// A node says which channels a connection with a token begins with, beside those of the token.
+    pub channels: bool,
 }
 
 /// How tokens of one kind are verified.
@@ -165,6 +167,8 @@ pub struct Namespace {
     pub name: String,
     /// What the name must match behind the namespace. Without it names are printable ASCII.
     pub channel_regex: Option<Pattern>,
+    /// Who stores what is published, and when.
+    pub delivery: Delivery,
     /// A channel may name the users that may enter it; then nobody else does without a token.
     pub allow_user_limited_channels: bool,
     /// Publications kept; 0 with `history_ttl_ms` 0 keeps none.
@@ -229,6 +233,18 @@ pub struct Namespace {
     pub publish_proxy: bool,
     /// A backend decides on subscriptions whose time is over.
     pub sub_refresh_proxy: bool,
+}
+
+/// When a channel's messages are stored, and by whom.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub enum Delivery {
+    /// By no node: what the bus keeps is all there is.
+    #[default]
+    Transient,
+    /// By a node, before they are delivered: streams live in its store.
+    Persist,
+    /// By a node, at about the same time as they are delivered: streams live on the bus.
+    Fast,
 }
 
 /// What a recovery gives back.
@@ -300,6 +316,20 @@ impl Settings {
             return Err(code::BAD_REQUEST);
         }
         options.ok_or(code::UNKNOWN_CHANNEL)
+    }
+
+    /// As a bus knows channels: streams that nodes keep are none of its own, and whatever reaches it is to be published.
+    #[must_use]
+    pub fn on_bus(&self) -> Self {
+        let mut settings = Self { certificates: Vec::new(), ..self.clone() };
+        for namespace in settings.namespaces.iter_mut().chain([&mut settings.default_namespace]) {
+            if namespace.delivery == Delivery::Persist {
+                (namespace.history_size, namespace.history_ttl_ms) = (0, 0);
+                (namespace.force_recovery, namespace.force_positioning) = (false, false);
+            }
+            namespace.delivery = Delivery::Transient;
+        }
+        settings
     }
 
     /// How subscription tokens are verified.

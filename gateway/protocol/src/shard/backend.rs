@@ -54,7 +54,7 @@ impl Shard {
             None if self.connections[index].flags.has(Flags::PAUSED) => self.enter(index, Phase::Connecting),
             None if fresh && self.connections[index].is_open() => self.enter(index, Phase::Unusable),
             None => {}
-            Some(Ok(Outcome::Granted(grant))) => self.begin_session(now, index, id, connect, *grant),
+            Some(Ok(Outcome::Granted(grant))) => self.begin_session(now, index, id, connect, (*grant, None)),
             Some(Ok(Outcome::Nothing)) => self.connect_anonymously(now, index, id, connect),
             Some(Ok(Outcome::Refused(refusal))) => {
                 self.connect_refused(now, index, id, &Reply::Refused(&refusal));

@@ -5,10 +5,10 @@
 use std::sync::Arc;
 
 use wire::{
-    backend::Given,
+    backend::{Given, Outcome},
     code::{self, ErrorCode},
     link::{Position, ToRelay, ToShard},
-    token::{Kind, Overrides, Sub},
+    token::{Claims, Kind, Overrides, Sub},
 };
 
 use super::{
@@ -22,11 +22,11 @@ use crate::{
         reply::{Connected, Reply, Subscribed},
         rights::{self, Caller, Grant},
     },
-    connection::{Flags, Identity, Phase},
+    connection::{Flags, Identity, Phase, Word},
     framing::Framing,
     opening::{Opening, Slot},
     pending::{Asker, Question, Wish},
-    places::{Maker, Terms},
+    places::{Maker, Refresh, Terms},
     time::Now,
 };
 
@@ -36,10 +36,16 @@ struct Planned {
     maker: Maker,
     wish: Wish,
     epoch: String,
+    /// Unix seconds at which a node is asked about it again; 0 never.
+    ask_at: u32,
 }
 
 impl Shard {
     pub(super) fn connect(&mut self, now: Now, index: usize, id: u32, connect: &Connect<'_>) {
+        let waited = self.connections[index].hot.as_mut().and_then(|hot| hot.claims.take());
+        if let Some(claims) = waited {
+            return self.channels_listed(now, index, id, connect, *claims);
+        }
         let fresh = self.connections[index].phase == Phase::Fresh;
         let hot = self.connections[index].hot.as_mut();
         let headers = hot.map(|hot| std::mem::take(&mut hot.headers)).unwrap_or_default();
@@ -58,7 +64,10 @@ impl Shard {
                 if refused && claims.user.is_empty() {
                     return self.close(now, index, code::CLOSE_PERMISSION_DENIED);
                 }
-                self.begin_session(now, index, id, connect, Given { claims, ..Given::default() });
+                if self.policy.settings.backend.channels && !claims.user.is_empty() {
+                    return self.ask_channels(now, index, id, claims);
+                }
+                self.begin_session(now, index, id, connect, (Given { claims, ..Given::default() }, None));
             }
             Some(Verdict::Expired) => self.connect_failed(now, index, id, code::TOKEN_EXPIRED),
             Some(Verdict::Invalid) => self.close(now, index, code::INVALID_TOKEN),
@@ -66,10 +75,40 @@ impl Shard {
         }
     }
 
+    /// Which channels does the user's session begin with? The `connect` waits, and is then run again.
+    fn ask_channels(&mut self, now: Now, index: usize, id: u32, claims: Claims) {
+        let generation = self.connections[index].generation;
+        let asker = Asker { connection: index as u32, generation, id, question: Question::Backend };
+        let asked = self.question(now, asker, |request| ToRelay::Channels { request, user: &claims.user });
+        if let Err(error) = asked {
+            return self.connect_failed(now, index, id, error);
+        }
+        if self.connections[index].phase == Phase::Fresh {
+            self.enter(index, Phase::Connecting);
+        }
+        let connection = &mut self.connections[index];
+        connection.flags.set(Flags::PAUSED);
+        let hot = connection.hot(&mut self.pool);
+        (hot.again, hot.claims) = (true, Some(Box::new(claims)));
+    }
+
+    /// The answer to that.
+    fn channels_listed(&mut self, now: Now, index: usize, id: u32, connect: &Connect<'_>, claims: Claims) {
+        let word = self.connections[index].hot.as_mut().and_then(|hot| hot.word.take());
+        match word.map(|word| *word) {
+            Some(Word::Backend(Ok(Outcome::Granted(grant)))) => {
+                let given = (Given { claims, ..Given::default() }, Some(grant.claims));
+                self.begin_session(now, index, id, connect, given);
+            }
+            Some(Word::Backend(Err(error))) => self.connect_failed(now, index, id, error),
+            _ => self.connect_failed(now, index, id, code::INTERNAL),
+        }
+    }
+
     /// Without a token, and nobody who knows the client.
     pub(super) fn connect_anonymously(&mut self, now: Now, index: usize, id: u32, connect: &Connect<'_>) {
         if rights::connect_anonymously(&self.policy.settings.client) {
-            self.begin_session(now, index, id, connect, Given::default());
+            self.begin_session(now, index, id, connect, (Given::default(), None));
         } else {
             // As the ecosystem's server answers a client without credentials.
             self.close(now, index, code::CLOSE_BAD_REQUEST);
@@ -88,21 +127,22 @@ impl Shard {
         self.reply(now, index, id, refusal);
     }
 
+    /// `given` is what a token or a backend says, and the channels that a node lists beside.
     pub(super) fn begin_session(
         &mut self,
         now: Now,
         index: usize,
         id: u32,
         connect: &Connect<'_>,
-        given: Given,
+        given: (Given, Option<Claims>),
     ) {
-        let Given { claims, data } = given;
+        let (Given { claims, data }, listed) = given;
         let kept = if self.policy.settings.backend.meta { &claims.meta[..] } else { &[] };
         let Some(identity) = Identity::new(&claims.user, &claims.info, kept) else {
             self.close(now, index, code::INVALID_TOKEN);
             return;
         };
-        let planned = match self.plan(connect, &claims.user, claims.subs) {
+        let planned = match self.plan(connect, &claims.user, claims.subs, listed.unwrap_or_default()) {
             Ok(planned) => planned,
             Err(error) => return self.connect_failed(now, index, id, error),
         };
@@ -125,8 +165,14 @@ impl Shard {
         }
     }
 
-    /// The channels of the token and the personal one, each with where the client was in it.
-    fn plan(&self, connect: &Connect<'_>, user: &str, subs: Vec<Sub>) -> Result<Vec<Planned>, ErrorCode> {
+    /// The channels of the token, the personal one and, as far as there is room, those that a node lists, each with where the client was in it.
+    fn plan(
+        &self,
+        connect: &Connect<'_>,
+        user: &str,
+        subs: Vec<Sub>,
+        listed: Claims,
+    ) -> Result<Vec<Planned>, ErrorCode> {
         let settings = &self.policy.settings;
         let mut wanted: Vec<(Sub, Maker)> = subs.into_iter().map(|sub| (sub, Maker::Token)).collect();
         if let Some(namespace) = settings.client.personal_channel.as_deref().filter(|_| !user.is_empty()) {
@@ -137,7 +183,11 @@ impl Shard {
         if wanted.len() > settings.client.channel_limit as usize {
             return Err(code::LIMIT_EXCEEDED);
         }
-        let planned = wanted.into_iter().map(|(sub, maker)| {
+        let room = settings.client.channel_limit as usize - wanted.len();
+        let named = |sub: &Sub| wanted.iter().any(|(other, _)| other.channel == sub.channel);
+        let more: Vec<_> = listed.subs.into_iter().filter(|sub| !named(sub)).take(room).collect();
+        let more = more.into_iter().map(|sub| (sub, Maker::Server));
+        let plan = |(sub, maker): (Sub, Maker)| {
             let was = connect.subs.iter().find(|resume| resume.channel == sub.channel);
             let asked = Subscribe {
                 channel: sub.channel.as_str().into(),
@@ -147,13 +197,18 @@ impl Shard {
             };
             let personal = Overrides::default();
             let overrides = if maker == Maker::Token { &sub.overrides } else { &personal };
+            let again = settings.namespace(&sub.channel).is_some_and(|options| options.sub_refresh_proxy);
+            let ask_at = if again && maker == Maker::Server { second(listed.expire_at) } else { 0 };
             let caller = Caller { user, subscribed: false };
             let granted = rights::subscribe(settings, caller, &asked, Grant::Token(overrides))?;
             let wish = granted.wish(&asked);
             let epoch = was.map(|was| was.epoch.to_string()).unwrap_or_default();
-            Ok(Planned { wish, epoch, sub, maker })
-        });
-        planned.collect()
+            Ok(Planned { wish, epoch, sub, maker, ask_at })
+        };
+        let mut planned = wanted.into_iter().map(plan).collect::<Result<Vec<_>, _>>()?;
+        // One that cannot be here is no reason to turn the user away.
+        planned.extend(more.filter_map(|more| plan(more).ok()));
+        Ok(planned)
     }
 
     /// Asks whether a beginning session may be, and subscribes it to its channels. It is answered when all is.
@@ -235,15 +290,16 @@ impl Shard {
     }
 
     fn open_channel(&mut self, now: Now, index: usize, planned: Planned) -> Result<(), ErrorCode> {
-        let Planned { sub, maker, wish, epoch } = planned;
+        let Planned { sub, maker, wish, epoch, ask_at } = planned;
         let channel = self.hub.reserve(&sub.channel);
         let terms = Terms {
             channel,
             maker,
+            expire_at: ask_at,
+            refresh: if ask_at > 0 { Refresh::Backend } else { Refresh::Client },
             overrides: sub.overrides,
             info: sub.info.into(),
             data: sub.data.into(),
-            ..Terms::default()
         };
         let Some(opening) = self.connections[index].hot.as_mut().and_then(|hot| hot.opening.as_mut()) else {
             self.release(channel);

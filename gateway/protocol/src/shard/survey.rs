@@ -28,7 +28,7 @@ use crate::{
     hub::{Manner, Place},
     limits::{SURVEY_CHANNELS_PER_TURN, SURVEY_VISITS_PER_TURN, SURVEYS_BYTES_MAX, SURVEYS_MAX},
     pending::Wish,
-    places::{Maker, Terms},
+    places::{Maker, Refresh, Terms},
     time::Now,
 };
 
@@ -241,12 +241,33 @@ impl Shard {
             (Act::Unsubscribe { channel, code, reason }, Phase::Ready) => {
                 self.server_unsubscribes(now, index, channel, Unsubscribe { code: *code, reason });
             }
+            // A node has listed its channels before, and the client will be listed them anew.
+            (Act::Subscribe(wanted), Phase::Connecting)
+                if self.is_opening(index, &wanted.channel) == Some(false) =>
+            {
+                self.close(now, index, code::CLOSE_INSUFFICIENT_STATE);
+            }
+            (Act::Unsubscribe { channel, .. }, Phase::Connecting)
+                if self.is_opening(index, channel) == Some(true) =>
+            {
+                self.close(now, index, code::CLOSE_INSUFFICIENT_STATE);
+            }
             (Act::Refresh { expire_at, info }, Phase::Ready) => {
                 self.server_refreshes(now, index, *expire_at, info.as_deref());
             }
             _ => return false,
         }
         true
+    }
+
+    /// Whether a channel is among those that a node has listed for a session that begins. `None`: nothing was listed.
+    fn is_opening(&self, index: usize, channel: &str) -> Option<bool> {
+        let opening = self.connections[index].hot.as_ref()?.opening.as_ref()?;
+        if !self.policy.settings.backend.channels {
+            return None;
+        }
+        let known = self.hub.find(channel);
+        Some(known.is_some_and(|known| opening.slots.iter().any(|slot| slot.channel == known)))
     }
 
     /// Whether the session is in the channel now, or is on its way there.
@@ -271,14 +292,16 @@ impl Shard {
         let grant = Grant::Token(&wanted.overrides);
         let Ok(granted) = rights::subscribe(&policy.settings, caller, &asked, grant) else { return false };
         let known = self.hub.reserve(&wanted.channel);
+        let asks =
+            policy.settings.namespace(&wanted.channel).is_some_and(|options| options.sub_refresh_proxy);
         self.connections[index].places.set_terms(Terms {
             channel: known,
             expire_at: tokens::second(wanted.expire_at),
             maker: Maker::Server,
+            refresh: if asks { Refresh::Backend } else { Refresh::Client },
             overrides: wanted.overrides,
             info: wanted.info.as_slice().into(),
             data: wanted.data.as_slice().into(),
-            ..Terms::default()
         });
         let wish = Wish { survey: number, ..granted.wish(&asked) };
         self.surveys.enlisting.entry(number).or_default().waiting += 1;
@@ -318,14 +341,15 @@ impl Shard {
             (_, Some(known)) => self.connections[index].places.find(known).into_iter().collect(),
             (_, None) => Vec::new(),
         };
+        let decided = self.policy.settings.namespace(channel).is_some_and(|options| options.subscribe_proxy);
         for place in ended {
             let Some(connection) = self.connections.get_mut(index).filter(|c| c.phase == Phase::Ready) else {
                 return;
             };
             let by_server =
                 connection.places.terms(place.channel).is_some_and(|terms| terms.maker == Maker::Server);
-            // What a client is asking for just now comes after this.
-            if !place.is_active() && !by_server {
+            // What a client is asking for just now comes after this, unless somebody else has decided on it before.
+            if !place.is_active() && !by_server && !decided {
                 continue;
             }
             connection.places.remove(place.channel);

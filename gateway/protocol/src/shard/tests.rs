@@ -19,6 +19,7 @@ mod compression;
 mod echo;
 mod encodings;
 mod identity;
+mod node;
 mod special;
 mod survey;
 

@@ -47,11 +47,7 @@ pub(super) async fn run(relay: &Arc<Relay>, params: &str) -> Outcome {
     let replies = if batch.parallel == Some(true) {
         parallel(relay, &commands).await
     } else {
-        let mut replies = Vec::with_capacity(commands.len());
-        for command in &commands {
-            replies.push(reply(relay, *command).await);
-        }
-        replies
+        in_order(relay, &commands).await
     };
     result(&BTreeMap::from([("replies", replies)]))
 }
@@ -59,6 +55,32 @@ pub(super) async fn run(relay: &Arc<Relay>, params: &str) -> Outcome {
 /// The method that a command names, with its arguments.
 fn command_of<'c>(command: &'c BTreeMap<String, &RawValue>) -> Option<(Method, &'c str)> {
     command.iter().find_map(|(name, params)| Some((Method::of(name)?, params.get())))
+}
+
+/// One after the other; announcements in a row are put in order and waited for together.
+async fn in_order(relay: &Relay, commands: &[Option<(Method, &str)>]) -> Vec<Option<Box<RawValue>>> {
+    let mut replies = Vec::with_capacity(commands.len());
+    let same = |one: &Option<(Method, &str)>, other: &Option<(Method, &str)>| {
+        [one, other].map(|command| command.map(|(method, _)| method)) == [Some(Method::Announce); 2]
+    };
+    for row in commands.chunk_by(same).flat_map(|row| row.chunks(API_PARALLEL_MAX)) {
+        if let [Some((Method::Announce, _)), _, ..] = row {
+            let asked: Vec<_> =
+                row.iter().flatten().map(|(_, params)| methods::announce(relay, params)).collect();
+            for asked in asked {
+                let outcome = match asked {
+                    Ok(asked) => methods::announced(asked).await,
+                    Err(refusal) => Err(refusal),
+                };
+                replies.push(told(relay, Method::Announce, outcome));
+            }
+            continue;
+        }
+        for command in row {
+            replies.push(reply(relay, *command).await);
+        }
+    }
+    replies
 }
 
 /// Several at once, each reply at its command's place.
@@ -90,7 +112,10 @@ async fn reply(relay: &Relay, command: Option<(Method, &str)>) -> Option<Box<Raw
     let Some((method, params)) = command else {
         return raw(&json!({ "error": Refusal::from(code::METHOD_NOT_FOUND).told() }));
     };
-    let outcome = methods::one(relay, method, params).await;
+    told(relay, method, methods::one(relay, method, params).await)
+}
+
+fn told(relay: &Relay, method: Method, outcome: Outcome) -> Option<Box<RawValue>> {
     relay.api.served(method, outcome.as_ref().map_or_else(|refusal| refusal.error.code, |_| 0));
     match outcome {
         Ok(result) => raw(&BTreeMap::from([(method.name(), result)])),

@@ -36,6 +36,7 @@ pub(super) async fn one(relay: &Relay, method: Method, params: &str) -> Outcome 
     match method {
         Method::Publish => publish(relay, &read(params)?).await,
         Method::Broadcast => broadcast(relay, &read(params)?).await,
+        Method::Announce => announced(announce(relay, params)?).await,
         Method::Subscribe => sessions::command(relay, &read(params)?, sessions::subscribe).await,
         Method::Unsubscribe => sessions::command(relay, &read(params)?, sessions::unsubscribe).await,
         Method::Disconnect => sessions::command(relay, &read(params)?, sessions::disconnect).await,
@@ -140,6 +141,25 @@ async fn broadcast(relay: &Relay, wanted: &words::Publish<'_>) -> Outcome {
         }
     }
     result(&json!({ "responses": responses }))
+}
+
+/// What a node has stored, on its way to the bus. Announcements go in the order of these calls.
+pub(super) fn announce<'r>(relay: &'r Relay, params: &str) -> Result<Asked<'r>, Refusal> {
+    let wire::node::Announce { channel, epoch, publication } = owned(params)?;
+    let body = publication.body().map_err(|_| code::LIMIT_EXCEEDED)?;
+    Ok(relay.ask(|request| ToRelay::Announce {
+        request,
+        channel: &channel,
+        offset: publication.offset,
+        epoch: &epoch,
+        body: &body,
+    })?)
+}
+
+/// The bus has taken it, or not.
+pub(super) async fn announced(asked: Asked<'_>) -> Outcome {
+    asked.told().await?.message()?;
+    result(&json!({}))
 }
 
 async fn presence(relay: &Relay, wanted: &words::Channel) -> Outcome {

@@ -58,6 +58,7 @@ macro_rules! methods {
 methods! {
     Publish = "publish";
     Broadcast = "broadcast";
+    Announce = "announce";
     Subscribe = "subscribe";
     Unsubscribe = "unsubscribe";
     Disconnect = "disconnect";

@@ -32,6 +32,10 @@ pub(super) async fn command(
         return Err(Refusal::bad("user is missing"));
     }
     let act = act(relay, wanted)?;
+    // Where connections do not begin with their user's channels, clients subscribe by themselves.
+    if wanted.where_listed == Some(true) && !relay.lists_channels() {
+        return result(&json!({}));
+    }
     let command = Command { user: text(&wanted.user).to_owned(), client, session, act };
     whole(survey(relay, Question::Command(command)).await?)?;
     result(&json!({}))
@@ -46,7 +50,10 @@ pub(super) fn subscribe(relay: &Relay, wanted: &words::Session<'_>) -> Result<Ac
     let recover = wanted.recover_since.as_ref();
     Ok(Act::Subscribe(Box::new(Subscribe {
         channel: channel.to_owned(),
-        expire_at: u64::try_from(wanted.expire_at.unwrap_or_default()).unwrap_or_default(),
+        expire_at: match wanted.where_listed {
+            Some(true) => relay.listed_until(),
+            _ => u64::try_from(wanted.expire_at.unwrap_or_default()).unwrap_or_default(),
+        },
         info: bytes(wanted.info, &wanted.b64info).ok_or(Refusal::bad("b64info is not base64"))?.into_owned(),
         data: bytes(wanted.data, &wanted.b64data).ok_or(Refusal::bad("b64data is not base64"))?.into_owned(),
         recover: recover.map(|since| (since.offset.unwrap_or_default(), text(&since.epoch).to_owned())),

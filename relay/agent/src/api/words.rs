@@ -46,6 +46,7 @@ words! {
         b64data: String,
         expire_at: i64,
         expired: bool,
+        where_listed: bool,
         recover_since: Since,
         whitelist: Vec<String>,
         disconnect: Reason,

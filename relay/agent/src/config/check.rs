@@ -1,11 +1,10 @@
 //! Whether the values fit each other, and what they become: settings for gateways, bounds for the bus, secrets for tokens.
 
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use wire::channel::Boundaries;
-use wire::config::{ConfigError, Places, Problem};
+use wire::config::{ConfigError, Places, Problem, private};
 use wire::pattern::NotAPattern;
 use wire::settings::{self, ClientOptions, RecoveryMode, Settings};
 
@@ -32,6 +31,8 @@ pub struct Checked {
     pub(crate) endpoints: [Option<Endpoint>; 2],
     /// The backends, and which of them decides on what.
     pub(crate) proxies: Proxies,
+    /// The nodes, where there are some.
+    pub(crate) nodes: Option<crate::node::Settings>,
 }
 
 impl Checked {
@@ -45,17 +46,19 @@ impl Checked {
         bounds(&config, places, &mut problems);
         config.bus.check(places, &mut problems);
         let redis = config.bus.redis(&config.limits, places, &mut problems);
-        super::demo::check(&config, places, &mut problems);
         personal(&config, places, &mut problems);
         let boundaries = boundaries(&config, places, &mut problems);
         let (tokens, connection_keys) = config.client.token.checked("client.token", places, &mut problems);
         let other = &config.client.subscription_token;
         let other = other.enabled.then(|| other.checked("client.subscription_token", places, &mut problems));
         let (subscription_tokens, subscription_keys) = other.unzip();
-        let (default_namespace, regex) =
-            config.channel.without_namespace.options("", config.channel.history_meta_ttl);
+        let without = &config.channel.without_namespace;
+        let (mut default_namespace, regex) = without.options("", config.channel.history_meta_ttl);
+        let at = "channel.without_namespace";
+        config.by_node(without.rights.0, &mut default_namespace, at, places, &mut problems);
         namespace(&default_namespace, regex, "channel.without_namespace", places, &mut problems);
         let namespaces = namespaces(&config, places, &mut problems);
+        let nodes = config.nodes(places, &mut problems);
         let (backend, proxies) = super::proxy::checked(&config, &boundaries, places, &mut problems);
         if !problems.is_empty() {
             return Err(ConfigError(problems));
@@ -75,7 +78,7 @@ impl Checked {
         let limits = limits(&config);
         let endpoints = [connection_keys, subscription_keys.flatten()];
         let following = config.bus.following();
-        Ok(Self { config, settings, limits, following, redis, endpoints, proxies })
+        Ok(Self { config, settings, limits, following, redis, endpoints, proxies, nodes })
     }
 }
 
@@ -185,20 +188,6 @@ fn http_api(config: &Config, places: &Places, problems: &mut Vec<Problem>) {
     if keys > API_KEYS_MAX {
         let text = format!("has {keys} keys, at most {API_KEYS_MAX} are allowed");
         problems.push(places.problem("http_api.more_keys", &text));
-    }
-}
-
-/// Loopback, private (RFC 1918, RFC 4193), shared (RFC 6598) and link-local addresses. "All interfaces" is not among them.
-pub fn private(address: IpAddr) -> bool {
-    match address {
-        IpAddr::V4(v4) => {
-            let shared = v4.octets()[0] == 100 && v4.octets()[1] & 0xc0 == 64;
-            v4.is_loopback() || v4.is_private() || v4.is_link_local() || shared
-        }
-        IpAddr::V6(v6) => match v6.to_ipv4_mapped() {
-            Some(v4) => private(IpAddr::V4(v4)),
-            None => v6.is_loopback() || v6.is_unique_local() || v6.is_unicast_link_local(),
-        },
     }
 }
 
@@ -316,7 +305,8 @@ fn namespaces(config: &Config, places: &Places, problems: &mut Vec<Problem>) -> 
             None
         };
         problems.extend(text.map(|text| places.problem(&format!("{path}.name"), &text)));
-        let (options, regex) = namespace_table.options(name, config.channel.history_meta_ttl);
+        let (mut options, regex) = namespace_table.options(name, config.channel.history_meta_ttl);
+        config.by_node(namespace_table.rights.0, &mut options, &path, places, problems);
         namespace(&options, regex, &path, places, problems);
         made.push(options);
     }

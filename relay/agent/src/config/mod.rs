@@ -3,12 +3,11 @@
 mod admission;
 mod bus;
 mod check;
-mod demo;
 mod mesh;
 mod namespace;
+mod node;
 mod proxy;
 mod redis;
-mod secret;
 mod token;
 mod word;
 
@@ -25,18 +24,18 @@ use wire::config_table;
 
 pub use admission::{Admission, Rate, RateLimit, Refusals};
 pub use bus::{Bus, BusKind};
-pub use check::{Checked, private};
-pub(crate) use demo::connect_source;
+pub use check::Checked;
 pub use mesh::{Mesh, MeshError, Peer};
 pub use namespace::{Namespace, WithoutNamespace};
+pub use node::{Node, Rights};
 pub use proxy::{
     ChannelProxies, ClientProxies, ConnectProxy, Headers, HttpOptions, NamedProxy, Proxy, RefreshProxy, Rpc,
     RpcNamespace, RpcWithoutNamespace,
 };
 pub use redis::{Redis, RedisTls, Sentinel};
-pub use secret::Secret;
 pub use token::{SubscriptionToken, Token};
-pub use word::{DeltaType, ErrorMode, Errors, Format, Kind, Mode};
+pub use wire::config::{Secret, private};
+pub use word::{Deciding, DeltaType, ErrorMode, Errors, Format, Kind, Mode, Storing};
 
 /// Variables with this prefix override single values: `HEADLAND_RELAY_CLIENT_PING_INTERVAL=10s`.
 pub const PREFIX: &str = "HEADLAND_RELAY_";
@@ -64,10 +63,10 @@ config_table! {
         tls: Tls = Tls::default(),
         /// How publications cross edges.
         bus: Bus = Bus::default(),
+        /// Nodes: who stores messages, and knows who may be where.
+        node: Node = Node::default(),
         /// Bounds on memory.
         limits: Bounds = Bounds::default(),
-        /// A chat page for development.
-        demo: Demo = Demo::default(),
     }
 }
 
@@ -217,19 +216,6 @@ config_table! {
     }
 }
 
-config_table! {
-    /// `[demo]`.
-    pub struct Demo {
-        /// Development only: the address that the page at http.address/demo/ connects to, "wss://localhost:8443/connection/websocket".
-        /// Whoever can open the page gets a token for any name, so http.address must be loopback. Unset, there is no page.
-        url: Option<String> = None,
-        /// The channel that the page opens first.
-        channel: String = "chat:lobby".to_owned(),
-        /// The client library: dist/centrifuge.js of the npm package `centrifuge`.
-        library: Option<PathBuf> = None,
-    }
-}
-
 /// Reads and checks a configuration. Reads no other file than those that keys name, and those only in [`Checked::new`].
 pub fn read(
     file: &str,
@@ -246,6 +232,6 @@ pub fn document() -> String {
         "headland-relay: every key with its default.\n\
          Each single value can also be set by a variable: client.ping_interval by HEADLAND_RELAY_CLIENT_PING_INTERVAL.\n\
          Durations are texts such as \"25s\", \"5m\", \"720h\". On SIGHUP the file is read again; [link], [http], [bus],\n\
-         [limits] and [demo] take effect at the next start.",
+         [node] and [limits] take effect at the next start.",
     )
 }

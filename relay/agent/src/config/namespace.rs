@@ -7,7 +7,7 @@ use wire::pattern::{NotAPattern, Pattern};
 use wire::settings;
 
 use super::proxy::DEFAULT;
-use super::word::{DeltaType, Format, Mode};
+use super::word::{Deciding, DeltaType, Format, Mode, Storing};
 
 /// Durations cross the link in milliseconds.
 fn milliseconds(duration: Duration) -> u64 {
@@ -22,6 +22,10 @@ macro_rules! namespace_table {
                 $($first)*
                 /// A regular expression that the name behind the namespace must match. Without one: printable ASCII.
                 channel_regex: String = String::new(),
+                /// Who stores messages: "transient" no node, "persist" a node before they are delivered, "fast" a node at about the same time.
+                delivery: Storing = Storing::default(),
+                /// Who decides what clients may do: "" is the options below, "node" a node.
+                rights: Deciding = Deciding::default(),
                 /// Channels may name who may subscribe: "dialog#42,43". Nobody else may, without a token.
                 allow_user_limited_channels: bool = false,
                 /// Publications kept for recovery and history. Needs history_ttl.
@@ -109,6 +113,7 @@ macro_rules! namespace_table {
                 let options = settings::Namespace {
                     name: name.to_owned(),
                     channel_regex: pattern.unwrap_or_default(),
+                    delivery: self.delivery.0,
                     allow_user_limited_channels: self.allow_user_limited_channels,
                     history_size: self.history_size,
                     history_ttl_ms: milliseconds(self.history_ttl),

@@ -227,10 +227,15 @@ pub(super) fn checked(
         }
     }
     wanted.calls();
-    let proxies = wanted.proxies;
+    let mut proxies = wanted.proxies;
+    let decided = |rights: super::Deciding| rights.0 == super::Rights::Node;
+    proxies.by_node.extend(decided(config.channel.without_namespace.rights).then(String::new));
+    let named = config.channel.namespaces.iter().filter(|namespace| decided(namespace.rights));
+    proxies.by_node.extend(named.map(|namespace| namespace.name.clone()));
     let meta = proxies.all().any(|endpoint| endpoint.options().meta);
     let (connect, refresh) = (config.client.proxy.connect.enabled, config.client.proxy.refresh.enabled);
-    (Backend { connect, headers, refresh, calls: proxies.answers_calls(), meta }, proxies)
+    let (calls, channels) = (proxies.answers_calls(), config.node.subscribe_on_connect);
+    (Backend { connect, headers, refresh, calls, meta, channels }, proxies)
 }
 
 /// The way through the configuration.

@@ -125,31 +125,6 @@ fn a_public_address_is_refused_unless_it_is_meant() {
 }
 
 #[test]
-fn the_demo_page_is_for_this_machine_only() {
-    let demo = |url: &str| format!("[demo]\nurl = \"{url}\"\nlibrary = \"centrifuge.js\"\n");
-    let good = "wss://localhost:8443/connection/websocket";
-    let with_secret = |text: &str| format!("{text}[client.token]\nhmac_secret_key = \"secret\"\n");
-    checked(&with_secret(&demo(good)));
-    assert_eq!(
-        refusal(&demo(good)),
-        "relay.toml:2: 'url' in [demo]: needs client.token.hmac_secret_key: the page's tokens are signed with it"
-    );
-    assert_eq!(
-        refusal(&with_secret(&format!("[http]\naddress = \"10.0.0.1:9000\"\n{}", demo(good)))),
-        "relay.toml:4: 'url' in [demo]: hands out tokens for any name, and http.address is 10.0.0.1: \
-         it must be loopback, or leave [demo] out"
-    );
-    for url in ["https://localhost/", "wss://", "wss://a b/", "wss://a;b/", "wss://a'b/", "localhost:8443"] {
-        assert!(refusal(&with_secret(&demo(url))).contains("expected an address such as"), "{url}");
-    }
-    assert_eq!(
-        refusal("[demo]\nlibrary = \"centrifuge.js\"\n"),
-        "relay.toml:2: 'library' in [demo]: needs url: without it there is no page"
-    );
-    assert!(checked("").config.demo.url.is_none());
-}
-
-#[test]
 fn private_addresses_are_known() {
     let all = |texts: &[&str]| texts.iter().map(|text| private(text.parse().unwrap())).collect::<Vec<_>>();
     let inside = ["127.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.1.1", "100.64.0.1", "169.254.1.1"];

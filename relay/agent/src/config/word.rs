@@ -1,9 +1,10 @@
 //! Options that are one of a few words.
 
 use wire::config::{Data, Field, Reader, Shape, Value};
-use wire::settings::{DataFormat, RecoveryMode};
+use wire::settings::{DataFormat, Delivery, RecoveryMode};
 
 use super::BusKind;
+use super::node::Rights;
 
 macro_rules! words {
     ($($(#[doc = $doc:literal])* $name:ident($kind:ty) { $($word:literal => $value:expr,)* })*) => {$(
@@ -72,6 +73,17 @@ words! {
         "mesh" => BusKind::Mesh,
         "redis" => BusKind::Redis,
         "redis-cluster" => BusKind::RedisCluster,
+    }
+    /// `delivery`.
+    Storing(Delivery) {
+        "transient" => Delivery::Transient,
+        "persist" => Delivery::Persist,
+        "fast" => Delivery::Fast,
+    }
+    /// `rights`.
+    Deciding(Rights) {
+        "" => Rights::Options,
+        "node" => Rights::Node,
     }
     /// One of `allowed_delta_types`.
     DeltaType(()) {

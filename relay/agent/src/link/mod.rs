@@ -1,8 +1,11 @@
 //! The unix socket that gateways connect to: who may, what for, and how many at once.
 
 mod control;
+mod outlet;
 mod shard;
 mod sign;
+
+pub(crate) use outlet::{Outlet, Written};
 
 use std::fmt;
 use std::io;

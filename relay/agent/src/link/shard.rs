@@ -1,33 +1,34 @@
-//! A shard's connection: what it says goes to the bus, what waits for it there is written.
+//! A shard's connection: what it says goes to the bus, what waits for it there and found no room in the socket is written.
 
 use std::sync::Arc;
 
 use relay::{LinkId, Transmit};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncReadExt;
 use tokio::net::UnixStream;
-use tokio::net::unix::{ReadHalf, WriteHalf};
-use tokio::sync::Notify;
+use tokio::net::unix::pipe;
 use wire::frame::Greeting;
 
-use super::{Ended, Who};
+use super::{Ended, Outlet, Who};
 use crate::limits::READ_BYTES;
 use crate::log::log;
 use crate::state::Relay;
 
 pub(super) async fn serve(
     relay: &Arc<Relay>,
-    mut stream: UnixStream,
+    stream: UnixStream,
     greeting: &Greeting,
     who: &Who,
 ) -> Result<(), Ended> {
-    let (link, waker) = relay.open(greeting);
-    let opened = Opened { relay, link };
+    let socket = stream.into_std()?;
+    let outlet = Arc::new(Outlet::new(socket.try_clone()?));
+    // Watched for what comes alone: see there.
+    let read = pipe::Receiver::from_owned_fd_unchecked(socket.into())?;
+    let opened = Opened { relay, link: relay.open(greeting, &outlet) };
     log!("{who} is up");
-    let drained = Notify::new();
-    let (read, write) = stream.split();
     tokio::select! {
-        ended = reader(&opened, read, &drained) => ended,
-        ended = writer(&opened, write, &waker, &drained) => ended,
+        ended = reader(&opened, read, &outlet) => ended,
+        ended = writer(&opened, &outlet) => ended,
+        () = outlet.closed() => Err(Ended::Behind),
     }
 }
 
@@ -44,13 +45,13 @@ impl Drop for Opened<'_> {
 }
 
 /// Reads while the link's own queue has room: a gateway that asks faster than it listens waits.
-async fn reader(opened: &Opened<'_>, mut read: ReadHalf<'_>, drained: &Notify) -> Result<(), Ended> {
+async fn reader(opened: &Opened<'_>, mut read: pipe::Receiver, outlet: &Outlet) -> Result<(), Ended> {
     let Opened { relay, link } = opened;
     // Bounded: a frame over the bound is refused before its body is awaited.
     let mut buffer = Vec::with_capacity(READ_BYTES);
     loop {
         while relay.congested(*link) {
-            drained.notified().await;
+            outlet.drained.notified().await;
         }
         buffer.reserve(READ_BYTES);
         if read.read_buf(&mut buffer).await? == 0 {
@@ -64,27 +65,21 @@ async fn reader(opened: &Opened<'_>, mut read: ReadHalf<'_>, drained: &Notify) -
     }
 }
 
-/// Writes all that waits at once: what comes during a write goes out with the next.
-async fn writer(
-    opened: &Opened<'_>,
-    mut write: WriteHalf<'_>,
-    waker: &Notify,
-    drained: &Notify,
-) -> Result<(), Ended> {
+/// Writes what the socket did not take at once, then all that waits: what comes during a write goes out with the next.
+async fn writer(opened: &Opened<'_>, outlet: &Outlet) -> Result<(), Ended> {
     let Opened { relay, link } = opened;
-    let mut out = Vec::new();
     loop {
-        match relay.transmit(*link, &mut out) {
-            Transmit::Write => {
-                write.write_all(&out).await?;
-                out.clear();
-                drained.notify_one();
+        let mut out = outlet.turn().await;
+        outlet.write_all(&out).await?;
+        loop {
+            let transmit = relay.transmit(*link, &mut out);
+            outlet.drained.notify_one();
+            match transmit {
+                Transmit::Write => outlet.write_all(&out).await?,
+                Transmit::Idle => break,
+                Transmit::Close => return Err(Ended::Behind),
             }
-            Transmit::Idle => {
-                drained.notify_one();
-                waker.notified().await;
-            }
-            Transmit::Close => return Err(Ended::Behind),
         }
+        outlet.done(out);
     }
 }

@@ -10,7 +10,7 @@ mod endpoint;
 mod grpc;
 mod request;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -42,6 +42,8 @@ pub(crate) struct Proxies {
     pub(crate) refresh: Option<usize>,
     /// By namespace, in the order of [`crate::config::ChannelProxies::EVENTS`].
     pub(crate) channels: [BTreeMap<String, usize>; 3],
+    /// Namespaces of which nodes decide on everything.
+    pub(crate) by_node: BTreeSet<String>,
     /// Calls.
     pub(crate) calls: Calls,
     /// The marks in names of channels.
@@ -120,6 +122,11 @@ impl Proxies {
         self.endpoints.iter().map(|endpoint| &**endpoint)
     }
 
+    /// Whether nodes decide on what happens in a channel.
+    pub(crate) fn is_by_node(&self, channel: &str) -> bool {
+        self.by_node.contains(self.boundaries.split(channel).0)
+    }
+
     /// Whether any call has a backend.
     pub(crate) fn answers_calls(&self) -> bool {
         self.calls.without_namespace.is_some() || self.calls.namespaces.values().any(Option::is_some)
@@ -176,7 +183,13 @@ impl Proxies {
 impl Relay {
     /// Asks a backend. Its word is answered when it comes; at once if it cannot be asked now.
     pub(crate) fn ask_backend(self: &Arc<Self>, link: LinkId, request: u32, event: &Event<'_>) {
-        match self.proxies().begin(self.uptime(), event) {
+        let proxies = self.proxies();
+        if let (Some(channel), Some(node)) = (channel_of(&event.act), self.node())
+            && proxies.is_by_node(channel)
+        {
+            return self.ask_node(node, link, request, event);
+        }
+        match proxies.begin(self.uptime(), event) {
             Ok(call) => {
                 let relay = Arc::clone(self);
                 // Bounded by what one backend may be asked at once.
@@ -203,6 +216,16 @@ impl Relay {
             Asked::Publish(proposed) => self.say(link, &proposed.message(request)),
             Asked::Failed(error) => self.answer(link, &failed(error)),
         }
+    }
+}
+
+/// The channel that something happens in.
+const fn channel_of<'a>(act: &Act<'a>) -> Option<&'a str> {
+    match act {
+        Act::Subscribe { channel, .. } | Act::Publish { channel, .. } | Act::SubRefresh { channel } => {
+            Some(channel)
+        }
+        Act::Connect { .. } | Act::Refresh | Act::Call { .. } => None,
     }
 }
 
@@ -243,7 +266,7 @@ impl Call {
 }
 
 impl Proposed {
-    fn of(event: &Event<'_>) -> Option<Self> {
+    pub(crate) fn of(event: &Event<'_>) -> Option<Self> {
         let Act::Publish { channel, data, conn_info, chan_info, tags, key } = event.act else { return None };
         Some(Self {
             channel: channel.to_owned(),

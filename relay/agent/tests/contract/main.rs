@@ -1,7 +1,6 @@
 //! Goal: the program keeps the link's contract and says what is wrong. Method: the real program, a real socket, a gateway's
 //! side of the link.
 
-mod demo;
 mod link;
 mod program;
 
@@ -29,20 +28,6 @@ const ECDSA: u16 = 0x0403;
 
 fn handshake() -> Vec<u8> {
     [&[b' '; 64][..], b"TLS 1.3, server CertificateVerify\0", &[7; 32]].concat()
-}
-
-#[test]
-fn a_publication_of_one_shard_reaches_another() {
-    let relay = Relay::start(CHAT);
-    let (mut one, mut two) = (relay.connect(Purpose::Shard), relay.connect(Purpose::Shard));
-    two.subscribe("chat:1");
-    assert_eq!(one.publish("chat:1", b"{\"a\":1}"), 1);
-    two.next(|message| match message {
-        ToShard::Publication { channel: "chat:1", publication } => {
-            assert_eq!((publication.offset, publication.data), (1, &b"{\"a\":1}"[..]));
-        }
-        other => panic!("{other:?}"),
-    });
 }
 
 #[test]

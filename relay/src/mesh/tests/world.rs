@@ -43,6 +43,7 @@ impl Plan {
 
 pub(super) struct Edge {
     pub(super) name: String,
+    run: u64,
     /// `None` while it is not running.
     pub(super) mesh: Option<Mesh>,
     /// The list it has, by positions among all edges.
@@ -110,6 +111,7 @@ impl World {
         for index in 0..plan.edges {
             world.edges.push(Edge {
                 name: format!("edge-{index:02}"),
+                run: 0,
                 mesh: None,
                 list: listed.clone(),
                 next: None,
@@ -213,7 +215,7 @@ impl World {
         let list = self.list(index);
         let mesh = Mesh::new(self.now, &self.edges[index].name, list, &settings(), &limits, (run, seed));
         let edge = &mut self.edges[index];
-        edge.mesh = Some(mesh);
+        (edge.mesh, edge.run) = (Some(mesh), run);
         let mut asks: Vec<Ask> =
             edge.followers.keys().map(|channel| Ask::Want { channel: Arc::clone(channel) }).collect();
         let entered = edge.members.iter().map(|((channel, _), member)| enter(channel, member));
@@ -396,7 +398,7 @@ impl World {
             let (now, mut ends) = (self.now, [(one, None), (other, None)]);
             for (side, (edge, peer)) in [(one, other), (other, one)].into_iter().enumerate() {
                 let name = self.edges[peer].name.clone();
-                let id = EdgeId(peer as u64);
+                let id = EdgeId(self.edges[peer].run);
                 self.with(edge, |mesh, told| ends[side].1 = mesh.opened(now, &name, id, told).ok());
             }
             if ends.iter().all(|(_, link)| link.is_some()) {

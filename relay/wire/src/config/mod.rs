@@ -4,8 +4,10 @@
 //! Owns reading text into a [`Table`] and saying, with file and line, what is wrong with it. Never opens a file, and
 //! never decides whether values fit each other: that is each program's check, which reports through [`Places::problem`].
 
+mod address;
 mod document;
 mod field;
+mod secret;
 mod table;
 mod value;
 
@@ -15,8 +17,10 @@ mod tests;
 use std::collections::BTreeMap;
 use std::fmt;
 
+pub use address::private;
 pub use document::document;
 pub use field::{Field, Shape, duration_text};
+pub use secret::Secret;
 pub use table::{Key, Table};
 pub use value::{Data, Value};
 

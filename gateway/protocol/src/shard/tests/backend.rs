@@ -41,6 +41,7 @@ impl World {
                 refresh: true,
                 calls: true,
                 meta: true,
+                channels: false,
             };
             let chat = &mut settings.namespaces[0];
             (chat.subscribe_proxy, chat.publish_proxy, chat.sub_refresh_proxy) = (true, true, true);

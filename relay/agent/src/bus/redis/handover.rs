@@ -16,6 +16,10 @@ use super::limits::HANDOVER_BYTES_MAX;
 
 /// What one batch counts for beyond its bytes.
 const BATCH_OVERHEAD_BYTES: usize = 1024;
+/// Batches that the broker takes together. What it has for a link then goes out with one write.
+const BATCHES_AT_ONCE: usize = 16;
+/// Handed on without a pause for others.
+const YIELD_BYTES: usize = 64 * 1024;
 
 /// What came at once.
 #[derive(Debug, Default)]
@@ -90,11 +94,15 @@ async fn hand_on(
     edge: relay::bus::EdgeId,
     told: Arc<dyn Told>,
 ) {
-    while let Some(batch) = receiver.recv().await {
-        told.tell(&mut |tell| batch.tell(&keys, edge, tell));
-        waiting.fetch_sub(batch.cost(), Ordering::Relaxed);
-        // A broker that is busy for long must not keep other tasks of this thread waiting.
-        tokio::task::yield_now().await;
+    let mut batches = Vec::with_capacity(BATCHES_AT_ONCE);
+    while receiver.recv_many(&mut batches, BATCHES_AT_ONCE).await > 0 {
+        told.tell(&mut |tell| batches.iter().for_each(|batch| batch.tell(&keys, edge, tell)));
+        let cost: usize = batches.drain(..).map(|batch| batch.cost()).sum();
+        waiting.fetch_sub(cost, Ordering::Relaxed);
+        if cost > YIELD_BYTES {
+            // A broker that is busy for long must not keep other tasks of this thread waiting.
+            tokio::task::yield_now().await;
+        }
     }
 }
 

@@ -2,8 +2,9 @@
 
 use std::fmt;
 
-use wire::config::{Data, Field, Reader, Shape, Value};
 use zeroize::Zeroizing;
+
+use super::{Data, Field, Reader, Shape, Value};
 
 /// A secret text; empty when unset.
 #[derive(Clone, Default)]
