@@ -1,198 +1,253 @@
-// The demo page in headless Chromium, as two people use it in two tabs: `node demo.mjs SCENARIO`.
+// The chat page in headless Chromium, as two people use it on two devices each: `node demo.mjs SCENARIO`.
 import { browser } from "./chromium.mjs";
 import { assert, run, within } from "./lib.mjs";
 
 const PAGE = process.env.HEADLAND_URL;
 const WITHIN_MS = 20_000;
+const PASSWORD = "correct horse battery";
 
-/** A person with a tab of their own, joined to a channel. */
-class Person {
-  static async open(browser, name, channel) {
+/** One device of a person: a tab with a session of its own. */
+class Device {
+  static async open(browser, name, how) {
     const context = await browser.newContext();
     const tab = await context.newPage();
-    const person = new Person(context, tab);
-    tab.on("console", (said) => said.type() === "error" && person.complaints.push(said.text()));
-    tab.on("pageerror", (error) => person.complaints.push(String(error)));
-    await tab.goto(`${PAGE}?${new URLSearchParams({ name, channel })}`);
-    await person.state("connected");
-    return person;
+    const device = new Device(context, tab, name);
+    tab.on("console", (said) => said.type() === "error" && device.complaints.push(said.text()));
+    tab.on("pageerror", (error) => device.complaints.push(String(error)));
+    await tab.goto(PAGE);
+    await tab.getByLabel("Name", { exact: true }).fill(name);
+    await tab.getByLabel("Password").fill(PASSWORD);
+    await device.button(how).click();
+    await device.state("connected");
+    return device;
   }
 
-  constructor(context, tab) {
-    Object.assign(this, { context, tab, complaints: [] });
+  constructor(context, tab, name) {
+    Object.assign(this, { context, tab, name, complaints: [] });
   }
 
   async state(wanted) {
     await this.tab.locator(`#state[data-state="${wanted}"]`).waitFor({ timeout: WITHIN_MS });
   }
 
+  button(name) {
+    return this.tab.getByRole("button", { name, exact: true });
+  }
+
+  conversation(title) {
+    return this.tab.locator("#conversations .conversation", { hasText: title });
+  }
+
+  async person(name) {
+    await this.tab.locator("#people .person", { hasText: name }).click({ timeout: WITHIN_MS });
+    await this.tab.locator("#title", { hasText: name }).waitFor({ timeout: WITHIN_MS });
+  }
+
+  async enter(title) {
+    await this.conversation(title).click({ timeout: WITHIN_MS });
+    await this.tab.locator("#title", { hasText: title }).waitFor({ timeout: WITHIN_MS });
+  }
+
+  async group(title, ...others) {
+    await this.tab.getByLabel("Group name").fill(title);
+    await this.button("Create").click();
+    await this.tab.locator("#title", { hasText: title }).waitFor({ timeout: WITHIN_MS });
+    for (const other of others) {
+      await this.tab.getByLabel("Person").selectOption({ label: other });
+      await this.button("Add").click();
+    }
+  }
+
   async say(text) {
     const input = this.tab.getByRole("textbox", { name: "Message" });
     await input.fill(text, { timeout: WITHIN_MS });
     await input.press("Enter");
-    await this.hears(text);
   }
 
   async hears(text) {
-    await this.tab.locator("#messages .text", { hasText: text }).waitFor({ timeout: WITHIN_MS });
+    await this.line(text).first().waitFor({ timeout: WITHIN_MS });
   }
 
-  async notes(text) {
-    await this.tab.locator("#messages .note", { hasText: text }).last().waitFor({ timeout: WITHIN_MS });
+  line(text) {
+    return this.tab.locator("#messages li[data-offset] .text", { hasText: text });
   }
 
-  async sees(...names) {
-    const there = () => this.tab.locator("#present li").evaluateAll((lines) => lines.map((line) => line.dataset.user));
+  async unread(title, count) {
     const settled = async () => {
-      while (JSON.stringify(await there()) !== JSON.stringify(names)) await this.tab.waitForTimeout(20);
+      const badge = this.conversation(title).locator(".unread");
+      while ((await badge.count()) === 0 || (await badge.textContent({ timeout: WITHIN_MS })) !== String(count)) {
+        await this.tab.waitForTimeout(20);
+      }
     };
-    await within(`${names} to be present`, settled(), WITHIN_MS);
+    await within(`${count} unread in ${title}`, settled(), WITHIN_MS);
   }
 
-  /** The messages in the page's order; `true` beside those that were recovered. */
+  async seenBy(name) {
+    await this.tab.locator("#seen", { hasText: name }).waitFor({ timeout: WITHIN_MS });
+  }
+
+  /** What stands in the open conversation, in the page's order. */
   messages() {
-    const said = (lines) =>
-      lines.map((line) => [line.querySelector(".text").textContent, line.classList.contains("recovered")]);
+    const said = (lines) => lines.map((line) => line.querySelector(".text").textContent);
     return this.tab.locator("#messages li[data-offset]").evaluateAll(said);
   }
 
-  button(name) {
-    return this.tab.getByRole("button", { name });
+  async shows(...wanted) {
+    const settled = async () => {
+      while (JSON.stringify(await this.messages()) !== JSON.stringify(wanted)) await this.tab.waitForTimeout(20);
+    };
+    await within(`${this.name} to see ${wanted}`, settled(), WITHIN_MS);
+  }
+
+  async offline() {
+    await this.button("Go offline").click();
+    await this.state("disconnected");
+  }
+
+  async online() {
+    await this.button("Go online").click();
+    await this.state("connected");
   }
 }
 
-/** Gives a scenario a browser, two people in a channel of its own, and a look at what their consoles said. */
+/** Gives a scenario a browser and two people with two devices each, and looks at what their consoles said. */
 function two(scenario) {
   return async () => {
     const opened = await browser(process.env.HEADLAND_CERTIFICATE);
     try {
-      const channel = `chat:${process.pid}`;
-      const ann = await Person.open(opened, "Ann", channel);
-      await ann.sees("Ann");
-      const bob = await Person.open(opened, "Bob", channel);
-      await bob.sees("Ann", "Bob");
-      await scenario(ann, bob, opened, channel);
-      return [ann, bob];
+      // Others may have registered on this node before.
+      const [ann, bob] = ["Ann", "Bob"].map((name) => `${name}-${process.pid}`);
+      const phones = [await Device.open(opened, ann, "Register"), await Device.open(opened, bob, "Register")];
+      const desks = [await Device.open(opened, ann, "Sign in"), await Device.open(opened, bob, "Sign in")];
+      await scenario({ ann: phones[0], bob: phones[1], annAtDesk: desks[0], bobAtDesk: desks[1], opened });
+      for (const { complaints } of [...phones, ...desks]) assert.deepEqual(complaints, []);
     } finally {
       await opened.close();
     }
   };
 }
 
-const quiet = (person) => assert.deepEqual(person.complaints, []);
-
 await run({
-  two_tabs_chat_and_see_each_other: two(async (ann, bob) => {
-    await ann.notes("Bob joined");
-    await ann.sees("Ann", "Bob");
+  a_direct_message_reaches_every_device_of_both: two(async ({ ann, bob, annAtDesk, bobAtDesk }) => {
+    await ann.person(bob.name);
     await ann.say("hello Bob");
-    await bob.hears("hello Bob");
-    await bob.say("hello Ann");
-    await ann.hears("hello Ann");
-    const wanted = [["hello Bob", false], ["hello Ann", false]];
-    assert.deepEqual(await ann.messages(), wanted);
-    assert.deepEqual(await bob.messages(), wanted);
-    assert.equal(await bob.tab.locator("#messages .by").first().textContent(), "Ann");
-    await bob.context.close();
-    await ann.notes("Bob left");
-    await ann.sees("Ann");
-    [ann, bob].forEach(quiet);
+    // Bob's devices learn of a conversation that did not exist when they connected.
+    for (const device of [bob, bobAtDesk]) {
+      await device.unread(ann.name, 1);
+      await device.enter(ann.name);
+      await device.shows("hello Bob");
+    }
+    await annAtDesk.enter(bob.name);
+    await bobAtDesk.say("hello Ann");
+    for (const device of [ann, annAtDesk, bob, bobAtDesk]) await device.shows("hello Bob", "hello Ann");
+    await bob.seenBy(ann.name);
+    await ann.seenBy(bob.name);
   }),
 
-  what_was_said_while_a_tab_was_offline_is_recovered_in_order: two(async (ann, bob) => {
+  what_a_group_said_while_one_was_offline_is_there_once_and_in_order: two(async ({ ann, bob, annAtDesk, bobAtDesk }) => {
+    await ann.group("harbour", bob.name);
+    await bob.enter("harbour");
     await ann.say("before");
-    await bob.hears("before");
-    await bob.button("Go offline").click();
-    await bob.state("disconnected");
-    await ann.notes("Bob left");
+    await bob.shows("before");
+    await bob.offline();
     for (const text of ["one", "two", "three"]) await ann.say(text);
-    assert.deepEqual(await bob.messages(), [["before", false]]);
-    await bob.button("Go online").click();
-    await bob.hears("three");
+    await ann.shows("before", "one", "two", "three");
+    await bobAtDesk.enter("harbour");
+    await bobAtDesk.say("four");
+    await annAtDesk.enter("harbour");
+    await annAtDesk.shows("before", "one", "two", "three", "four");
+    assert.deepEqual(await bob.messages(), ["before"]);
+    await bob.online();
+    await bob.shows("before", "one", "two", "three", "four");
     await ann.say("after");
-    await bob.hears("after");
-    const missed = ["one", "two", "three"].map((text) => [text, true]);
-    assert.deepEqual(await bob.messages(), [["before", false], ...missed, ["after", false]]);
-    await ann.sees("Ann", "Bob");
-    [ann, bob].forEach(quiet);
+    await bob.shows("before", "one", "two", "three", "four", "after");
   }),
 
-  a_tab_whose_network_is_lost_comes_back_by_itself: two(async (ann, bob) => {
+  who_lost_the_network_comes_back_without_loss: two(async ({ ann, bob }) => {
+    await ann.person(bob.name);
     await ann.say("before");
-    await bob.hears("before");
+    await bob.enter(ann.name);
     await bob.context.setOffline(true);
     await bob.state("connecting");
     await ann.say("missed");
+    await bob.say("written without a network");
     await bob.context.setOffline(false);
     await bob.state("connected");
-    await bob.hears("missed");
-    assert.deepEqual(await bob.messages(), [["before", false], ["missed", true]]);
-    quiet(ann);
+    const all = ["before", "missed", "written without a network"];
+    await bob.shows(...all);
+    await ann.shows(...all);
+    // What a browser says of requests without a network is no fault of the page.
+    bob.complaints.length = 0;
   }),
 
-  who_comes_late_reads_what_was_said: two(async (ann, bob, browser, channel) => {
-    await ann.say("first");
-    await bob.say("second");
-    const eve = await Person.open(browser, "Eve", channel);
-    await eve.hears("second");
-    assert.deepEqual(await eve.messages(), [["first", false], ["second", false]]);
-    await eve.sees("Ann", "Bob", "Eve");
-    quiet(eve);
+  older_messages_come_by_scrolling_up: two(async ({ ann, bob }) => {
+    await ann.person(bob.name);
+    const count = 130;
+    for (let n = 1; n <= count; n += 1) await ann.say(`line ${n} of many`);
+    await ann.hears(`line ${count} of many`);
+    // A page that begins anew has heard nothing yet.
+    await bob.tab.reload();
+    await bob.state("connected");
+    await bob.enter(ann.name);
+    await bob.hears(`line ${count} of many`);
+    assert.equal(await bob.line("line 1 of many").count(), 0, "a page is not everything");
+    const scrolled = async () => {
+      while ((await bob.messages())[0] !== "line 1 of many") {
+        await bob.tab.locator("#messages").evaluate((list) => { list.scrollTop = 0; });
+        await bob.tab.waitForTimeout(20);
+      }
+    };
+    await within("the first message", scrolled(), WITHIN_MS);
+    const wanted = Array.from({ length: count }, (_, n) => `line ${n + 1} of many`);
+    assert.deepEqual(await bob.messages(), wanted);
   }),
 
-  what_people_say_is_text_and_never_markup: two(async (ann, bob) => {
-    const markup = "<img src=x onerror=alert(1)><script>alert(2)</script>";
-    await ann.say(markup);
-    await bob.hears(markup);
-    assert.equal(await bob.tab.locator("#messages img, #messages script").count(), 0);
-    [ann, bob].forEach(quiet);
-  }),
-
-  what_others_send_does_not_break_the_page: two(async (ann, bob) => {
-    // As another program would, through the same connection: data that this page would not send.
-    const strange = [{ text: 7, at: 1e300 }, null, "word", { at: "now" }, [1]];
-    await ann.tab.evaluate(async (all) => {
-      const { token } = await (await fetch("token", {
-        method: "POST",
-        headers: { "Content-Type": "application/json" },
-        body: JSON.stringify({ user: "Mallory" }),
-      })).json();
-      const { url } = await (await fetch("settings.json")).json();
-      const client = new globalThis.Centrifuge(url, { token });
-      const room = client.newSubscription(document.getElementById("channel").value);
-      room.subscribe();
-      client.connect();
-      await room.ready();
-      for (const data of all) await room.publish(data);
-      client.disconnect();
-    }, strange);
-    await ann.say("still here");
-    await bob.hears("still here");
-    assert.equal((await bob.messages()).length, strange.length + 1);
-    [ann, bob].forEach(quiet);
-  }),
-
-  it_works_by_keyboard_and_says_what_its_parts_are: two(async (ann) => {
-    const { tab } = ann;
-    for (const [role, name] of [
-      ["textbox", "Name"],
-      ["textbox", "Channel"],
-      ["textbox", "Message"],
-      ["log", "Messages"],
-      ["button", "Send"],
-      ["button", "Go offline"],
-    ]) {
-      assert.equal(await tab.getByRole(role, { name }).count(), 1, `${role} ${name}`);
+  edits_and_deletions_reach_who_is_there_and_who_comes_back: two(async ({ ann, bob, bobAtDesk }) => {
+    await ann.person(bob.name);
+    await ann.say("frist");
+    await ann.say("secret");
+    for (const device of [bob, bobAtDesk]) {
+      await device.enter(ann.name);
+      await device.shows("frist", "secret");
     }
-    await tab.getByRole("textbox", { name: "Message" }).focus();
-    await tab.keyboard.type("typed");
-    await tab.keyboard.press("Tab");
-    assert.equal(await tab.evaluate(() => document.activeElement.id), "send");
-    await tab.keyboard.press("Enter");
-    await ann.hears("typed");
-    await tab.getByRole("button", { name: "Go offline" }).focus();
-    await tab.keyboard.press("Space");
-    await ann.state("disconnected");
-    assert.equal(await ann.button("Go online").getAttribute("aria-pressed"), "true");
+    await bobAtDesk.offline();
+    ann.tab.once("dialog", (dialog) => dialog.accept("first"));
+    await ann.tab.locator("#messages li", { hasText: "frist" }).getByRole("button", { name: "Edit" }).click();
+    await bob.shows("first", "secret");
+    await ann.tab.locator("#messages li", { hasText: "secret" }).getByRole("button", { name: "Delete" }).click();
+    await bob.shows("first", "deleted");
+    await bobAtDesk.online();
+    await bobAtDesk.shows("first", "deleted");
+  }),
+
+  who_leaves_a_group_hears_nothing_more_of_it: two(async ({ ann, bob, annAtDesk }) => {
+    await ann.group("lighthouse", bob.name);
+    await bob.enter("lighthouse");
+    await annAtDesk.enter("lighthouse");
+    await ann.say("all here");
+    await bob.shows("all here");
+    await bob.button("Leave").click();
+    await bob.conversation("lighthouse").waitFor({ state: "detached", timeout: WITHIN_MS });
+    await ann.say("Bob is gone");
+    await annAtDesk.shows("all here", "Bob is gone");
+    assert.equal(await bob.line("Bob is gone").count(), 0);
+    assert.equal(await bob.conversation("lighthouse").count(), 0);
+  }),
+
+  messages_are_found_by_their_words_and_are_text_never_markup: two(async ({ ann, bob }) => {
+    const markup = "<img src=x onerror=alert(1)> marzipan <script>alert(2)</script>";
+    await ann.person(bob.name);
+    await ann.say(markup);
+    await bob.enter(ann.name);
+    await bob.shows(markup);
+    const search = async () => {
+      do {
+        await bob.tab.getByRole("searchbox", { name: "Words" }).fill("marzipan");
+        await bob.button("Search").click();
+        await bob.tab.locator("#found li").first().waitFor({ timeout: WITHIN_MS });
+      } while ((await bob.tab.locator("#found .text", { hasText: "marzipan" }).count()) === 0);
+    };
+    await within("the search to find it", search(), WITHIN_MS);
+    assert.equal(await bob.tab.locator("#messages img, #messages script, #found img, #found script").count(), 0);
   }),
 });

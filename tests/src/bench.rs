@@ -11,6 +11,7 @@ mod load;
 mod machine;
 mod memory;
 mod mesh;
+mod messages;
 mod recovery;
 mod report;
 mod sends;
@@ -97,6 +98,18 @@ pub const BENCHES: &[Bench] = &[
         about: "20,000 clients come back at once to 50 channels of two edges around one Redis: queries of history, and the time it takes",
         runs: 3,
         run: recovery::run,
+    },
+    Bench {
+        name: "messages",
+        about: "messages stored by a node on SQLite and PostgreSQL, next to bare inserts of the same rows; POST to ack and to delivery",
+        runs: 3,
+        run: messages::run,
+    },
+    Bench {
+        name: "history",
+        about: "pages of history among 10,000,000 messages and among 100,000, on SQLite and PostgreSQL",
+        runs: 1,
+        run: messages::history::run,
     },
     Bench { name: "idle", about: "CPU per 100,000 connections with 25 s pings", runs: 3, run: hold::idle },
     Bench {

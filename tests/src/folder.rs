@@ -8,11 +8,11 @@ use anyhow::{Context, Result};
 
 /// One folder.
 #[derive(Debug)]
-pub(crate) struct Folder(PathBuf);
+pub struct Folder(PathBuf);
 
 impl Folder {
     /// Makes one that nobody else has.
-    pub(crate) fn new() -> Result<Self> {
+    pub fn new() -> Result<Self> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let path = std::env::temp_dir().join(format!("headland-{}-{number}", std::process::id()));
@@ -21,12 +21,12 @@ impl Folder {
     }
 
     /// A file in it.
-    pub(crate) fn file(&self, name: &str) -> PathBuf {
+    pub fn file(&self, name: &str) -> PathBuf {
         self.0.join(name)
     }
 
     /// Puts the folder's path where a text says `{folder}`.
-    pub(crate) fn fill(&self, text: &str) -> String {
+    pub fn fill(&self, text: &str) -> String {
         text.replace("{folder}", &self.0.display().to_string())
     }
 }

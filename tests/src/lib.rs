@@ -3,18 +3,23 @@
 
 pub mod backend;
 pub mod bench;
+pub mod bus;
 pub mod client;
 pub mod conformance;
 pub mod credentials;
 pub mod cut;
-mod folder;
+pub mod folder;
 pub mod fuzz;
 pub mod jwks;
 pub mod link;
 pub mod metrics;
+pub mod node;
+pub mod postgres;
 pub mod process;
 pub mod redis;
+pub mod rest;
 pub mod script;
+pub mod shared;
 pub mod sim;
 pub mod soak;
 pub mod wait;

@@ -4,6 +4,7 @@ pub mod ledger;
 mod net;
 mod people;
 mod place;
+mod stored;
 mod strike;
 
 use std::fmt::Write;
@@ -14,6 +15,7 @@ use anyhow::{Context, Result};
 use serde_json::json;
 
 pub use place::Kind;
+pub use stored::Store;
 
 use crate::client::Client;
 use crate::credentials::hs256;
@@ -41,6 +43,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 const CALM_MS: (u64, u64) = (2_000, 6_000);
 /// After the last fault everything that was acknowledged must have come within this.
 const SETTLED_WITHIN: Duration = Duration::from_secs(90);
+/// As many faults of the store are put in words.
+const FAULTS_SAID_MAX: usize = 20;
 
 /// What is to be soaked.
 #[derive(Clone, Debug, clap::Args)]
@@ -57,6 +61,9 @@ pub struct Options {
     /// How many edges.
     #[arg(long, default_value_t = 3)]
     pub edges: usize,
+    /// Channels are a node's, which stores what is published; nodes and the database are struck too.
+    #[arg(long, value_enum)]
+    pub store: Option<Store>,
 }
 
 /// What came of it.
@@ -70,16 +77,34 @@ pub struct Outcome {
 
 /// Runs it.
 pub fn run(options: &Options) -> Result<Outcome> {
-    let mut place = Place::start(options.bus, options.edges)?;
+    let users = users(options.edges);
+    let mut place = Place::start(options.bus, options.edges, (options.store, CHANNELS, &users))?;
+    let stored = place.stored.as_ref();
+    let tokens = stored.map(|stored| stored.tokens.clone());
+    let mut posters = match stored {
+        None => Vec::new(),
+        Some(stored) => {
+            let poster = |number| stored.poster(&people::publisher_name(number), number).map(Some);
+            (0..options.edges * PUBLISHERS).map(poster).collect::<Result<_>>()?
+        }
+    };
+    let names = match stored {
+        None => (0..CHANNELS).map(|channel| format!("soak:{channel}")).collect(),
+        Some(stored) => stored.names(),
+    };
     let ports: Vec<_> = place.edges().map(|edge| (edge.ws(), edge.plain)).collect();
     let connect = |edge: usize, user: &str| -> Result<Client> {
         let (url, address) = &ports[edge];
         let mut client = Client::at(*address, url)?;
-        let reply = client.connect(&hs256(SECRET, &json!({ "sub": user }))?)?;
+        let token = match &tokens {
+            None => hs256(SECRET, &json!({ "sub": user }))?,
+            Some(tokens) => tokens.get(user).cloned().with_context(|| format!("no user {user}"))?,
+        };
+        let reply = client.connect(&token)?;
         anyhow::ensure!(reply.get("connect").is_some(), "connect was answered {reply}");
         Ok(client)
     };
-    let shared = Shared::new();
+    let shared = Shared::new(names, options.store.is_some());
     let mut strikes = Vec::new();
     let broken: Vec<anyhow::Error> = thread::scope(|scope| -> Result<Vec<anyhow::Error>> {
         let (shared, connect) = (&shared, &connect);
@@ -96,8 +121,9 @@ pub fn run(options: &Options) -> Result<Outcome> {
             }
             for number in 0..PUBLISHERS {
                 let number = edge * PUBLISHERS + number;
+                let poster = posters.get_mut(number).and_then(Option::take);
                 scope.spawn(move || {
-                    people::publisher(number, PUBLISH_PAUSE, CHANNELS, &|user| connect(edge, user), shared);
+                    people::publisher(number, PUBLISH_PAUSE, &|user| connect(edge, user), poster, shared);
                 });
             }
         }
@@ -111,7 +137,20 @@ pub fn run(options: &Options) -> Result<Outcome> {
         return Err(error.context("a subscriber"));
     }
     let repaired = place.repaired();
-    Ok(report(options, &shared, &strikes, repaired))
+    let stored = match &place.stored {
+        None => None,
+        Some(stored) => {
+            let books = shared.books.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            Some(stored.check(&books)?)
+        }
+    };
+    Ok(report(options, &shared, &strikes, repaired, stored))
+}
+
+/// Everybody's names.
+fn users(edges: usize) -> Vec<String> {
+    let publishers = (0..edges * PUBLISHERS).map(people::publisher_name);
+    publishers.chain((0..edges * SUBSCRIBERS).map(people::subscriber_name)).collect()
 }
 
 /// Each subscriber has half of the channels, and each channel has subscribers on every edge.
@@ -148,10 +187,22 @@ fn settle(shared: &Shared) {
     let _ = wait::until("everything to arrive", SETTLED_WITHIN, whole);
 }
 
-fn report(options: &Options, shared: &Shared, strikes: &[&'static str], repaired: u64) -> Outcome {
+fn report(
+    options: &Options,
+    shared: &Shared,
+    strikes: &[&'static str],
+    repaired: u64,
+    stored: Option<(u64, Vec<String>)>,
+) -> Outcome {
     use std::sync::atomic::Ordering::Relaxed;
     let books = shared.books.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    let verdict = books.verdict();
+    let mut verdict = books.verdict();
+    let mut count = 0;
+    if let Some((messages, wrong)) = stored {
+        count = messages;
+        verdict.lost += wrong.len() as u64;
+        verdict.faults.extend(wrong.into_iter().take(FAULTS_SAID_MAX));
+    }
     let acknowledged: usize = books.acknowledged.values().map(std::collections::BTreeMap::len).sum();
     let mut counts = std::collections::BTreeMap::new();
     for strike in strikes {
@@ -161,8 +212,9 @@ fn report(options: &Options, shared: &Shared, strikes: &[&'static str], repaired
     let mut text = String::new();
     let _ = writeln!(
         text,
-        "soak: {:?}, seed {}, {} edges, {:.1} minutes; faults: {}",
+        "soak: {:?}{}, seed {}, {} edges, {:.1} minutes; faults: {}",
         options.bus,
+        options.store.map_or_else(String::new, |store| format!(" with nodes over {store:?}")),
         options.seed,
         options.edges,
         options.minutes,
@@ -172,6 +224,7 @@ fn report(options: &Options, shared: &Shared, strikes: &[&'static str], repaired
         ("published", shared.published.load(Relaxed)),
         ("attempts refused or unanswered, and repeated", shared.refused.load(Relaxed)),
         ("acknowledged", acknowledged as u64),
+        ("stored", count),
         ("delivered", verdict.delivered),
         ("repaired", repaired),
         ("recovered", verdict.recovered),

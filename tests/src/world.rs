@@ -337,12 +337,13 @@ fn ports() -> Result<([SocketAddr; 3], Option<SocketAddr>)> {
     }
 }
 
-fn defaults(text: &str) -> Table {
+/// A test's own TOML.
+pub(crate) fn defaults(text: &str) -> Table {
     text.parse().unwrap_or_else(|error| panic!("a test's own TOML: {error}\n{text}"))
 }
 
 /// Lays one table over another.
-fn merge(under: &mut Table, over: Table) {
+pub(crate) fn merge(under: &mut Table, over: Table) {
     for (key, value) in over {
         match (under.get_mut(&key), value) {
             (Some(toml::Value::Table(under)), toml::Value::Table(over)) => merge(under, over),

@@ -4,11 +4,14 @@
 mod bare;
 mod stream;
 
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::thread;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 
 use super::{Figure, Options, Target};
+use crate::bus;
 use crate::redis::Server;
 use crate::wait;
 use crate::world::World;
@@ -31,9 +34,8 @@ pub(super) fn run(options: &Options) -> Result<Vec<Figure>> {
     let many = options.connections.unwrap_or(MANY_CHANNELS);
     let mut redis = Server::start()?;
     let bus = format!(
-        "[bus]\nkind = \"redis\"\nanswer_timeout = \"20s\"\n[bus.redis]\naddress = [\"{}\"]\n[[channel.namespaces]]\n\
-         name = \"bus\"\nhistory_size = 10\nhistory_ttl = \"10m\"\n",
-        redis.address()
+        "{}answer_timeout = \"20s\"\n[[channel.namespaces]]\nname = \"bus\"\nhistory_size = 10\nhistory_ttl = \"10m\"\n",
+        bus::star(&redis.address())
     );
     let (near, far) = (World::builder().relay(&bus).start()?, World::builder().relay(&bus).start()?);
     let mut publisher = Publisher::open(&far, 99)?;
@@ -45,6 +47,7 @@ pub(super) fn run(options: &Options) -> Result<Vec<Figure>> {
     let relay = (near.relay.cpu()? - before).as_secs_f64();
     let (audience, between) = audience.probes(|| publisher.probes(PROBES, PROBE_EVERY), PROBES)?;
     drop(audience);
+    let busy = under_load(&near, &far, &mut publisher)?;
 
     let topics: Vec<String> = (0..CHANNELS).map(|channel| format!("headland:c:{}", name(channel))).collect();
     let bare = bare::cpu(&redis.address(), &topics, count, || {
@@ -67,12 +70,33 @@ pub(super) fn run(options: &Options) -> Result<Vec<Figure>> {
         Figure::aimed("relay / bare loop", ours / theirs, "x", Target::AtLeast(0.8)),
         Figure::told("edge to edge, p50", ms(between.p50), "ms"),
         Figure::told("edge to edge, p99", ms(between.p99), "ms"),
+        Figure::told("the same while it is busy, p50", ms(busy.p50), "ms"),
+        Figure::told("the same while it is busy, p99", ms(busy.p99), "ms"),
         Figure::told("Redis publish to subscribe, p50", ms(own.p50), "ms"),
         Figure::told("Redis publish to subscribe, p99", ms(own.p99), "ms"),
         Figure::told("channels subscribed at Redis's restart", many as f64, ""),
         Figure::told("first delivery after it answers again", first.as_secs_f64(), "s"),
         Figure::told("last first delivery of a channel", last.as_secs_f64(), "s"),
     ])
+}
+
+/// How long probes take while somebody else publishes as much as is answered.
+fn under_load(near: &World, far: &World, publisher: &mut Publisher) -> Result<Latency> {
+    let audience = Audience::open(near, 1, CHANNELS)?;
+    let mut other = Publisher::open(far, 98)?;
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let loading = scope.spawn(|| -> Result<()> {
+            while !done.load(Relaxed) {
+                other.stream_count(1000, CHANNELS, PAYLOAD_BYTES)?;
+            }
+            Ok(())
+        });
+        let probed = audience.probes(|| publisher.probes(PROBES, PROBE_EVERY), PROBES);
+        done.store(true, Relaxed);
+        loading.join().map_err(|_| anyhow!("whoever made the load panicked"))??;
+        Ok(probed?.1)
+    })
 }
 
 /// Percentiles of what was measured.

@@ -4,7 +4,6 @@
 //! to each other, for every size. Broadcast and star follow from the same workload by their definition.
 
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +16,7 @@ use wire::link::Publication;
 use wire::settings::{Namespace, Settings};
 
 use super::{Figure, Options, Target};
+use crate::bus;
 use crate::client::Client;
 use crate::wait;
 use crate::world::World;
@@ -139,10 +139,6 @@ impl Workload {
     }
 }
 
-fn name(edge: usize) -> String {
-    format!("edge-{edge:02}")
-}
-
 /// In a namespace with history, as what has none may go by another way.
 fn channel(number: usize) -> String {
     format!("short:{number}")
@@ -150,7 +146,7 @@ fn channel(number: usize) -> String {
 
 /// Pure machines that pass bytes to each other.
 fn simulate(workload: &Workload) -> Result<Counts> {
-    let names: Vec<String> = (0..workload.edges).map(name).collect();
+    let names: Vec<String> = (0..workload.edges).map(bus::edge_name).collect();
     let list = List::new(names.iter().map(String::as_str))?;
     let kept = Namespace {
         name: "short".to_owned(),
@@ -229,22 +225,12 @@ fn settle(
 
 /// Real relays and gateways with a client each.
 fn real(workload: &Workload) -> Result<Counts> {
-    let held: Vec<TcpListener> =
-        (0..workload.edges).map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0))).collect::<Result<_, _>>()?;
-    let addresses: Vec<_> = held.iter().map(TcpListener::local_addr).collect::<Result<_, _>>()?;
-    drop(held);
-    let peers = addresses.iter().enumerate().map(|(edge, address)| {
-        format!("[[bus.mesh.peers]]\nname = \"{}\"\naddress = \"{address}\"\n", name(edge))
-    });
-    let peers: String = peers.collect();
+    let addresses = bus::meeting(workload.edges)?;
     let worlds: Vec<World> = (0..workload.edges)
         .map(|edge| {
-            let own = format!(
-                "[bus]\nkind = \"mesh\"\nposition_check = \"1h\"\n[bus.mesh]\nname = \"{}\"\naddress = \"{}\"\nshared_key = \"the key of a bench\"\n",
-                name(edge),
-                addresses[edge]
-            );
-            World::builder().relay(&format!("{own}{peers}")).gateway("[shards]\ncount = 1\n").start()
+            let told = bus::mesh(edge, addresses[edge], &addresses);
+            let world = World::builder().relay(&format!("{told}position_check = \"1h\"\n"));
+            world.gateway("[shards]\ncount = 1\n").start()
         })
         .collect::<Result<_>>()?;
     for world in &worlds {

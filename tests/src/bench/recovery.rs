@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::load::Load;
 use super::{Figure, Options, Target};
+use crate::bus;
 use crate::client::Client;
 use crate::redis::Server;
 use crate::wait;
@@ -25,10 +26,9 @@ pub(super) fn run(options: &Options) -> Result<Vec<Figure>> {
     let clients = options.connections.unwrap_or(CLIENTS);
     let redis = Server::start()?;
     let bus = format!(
-        "[bus]\nkind = \"redis\"\n[bus.redis]\naddress = [\"{}\"]\n[[channel.namespaces]]\nname = \"replay\"\n\
-         history_size = 100\nhistory_ttl = \"10m\"\nforce_recovery = true\nallow_subscribe_for_client = true\n\
-         allow_publish_for_client = true\n",
-        redis.address()
+        "{}[[channel.namespaces]]\nname = \"replay\"\nhistory_size = 100\nhistory_ttl = \"10m\"\n\
+         force_recovery = true\nallow_subscribe_for_client = true\nallow_publish_for_client = true\n",
+        bus::star(&redis.address())
     );
     let edge = || World::builder().relay(&bus).start();
     let worlds: Vec<World> = (0..EDGES).map(|_| edge()).collect::<Result<_>>()?;

@@ -63,6 +63,7 @@ pub(super) fn seeds() -> Vec<Vec<u8>> {
     let asked = [
         ToRelay::Verify { request: 1, kind: Kind::Subscription, token: "a.b.c" },
         ToRelay::UnknownKey { kind: Kind::Connection },
+        ToRelay::Announce { request: 11, channel, offset: 3, epoch: "abcdEFGH", body: b"{}" },
         ToRelay::Arrive { request: Some(9), session: 7, user: "ann" },
         ToRelay::Depart { session: 7 },
         ToRelay::Subscribe { request: 2, channel, recover: position, latest: true },

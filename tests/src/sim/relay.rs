@@ -340,5 +340,7 @@ const fn kind(message: &ToRelay<'_>) -> u64 {
         ToRelay::Remove { .. } => 16,
         ToRelay::Survey { .. } => 17,
         ToRelay::Surveyed { .. } => 18,
+        ToRelay::Announce { .. } => 19,
+        ToRelay::Channels { .. } => 20,
     }
 }

@@ -10,6 +10,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
 use super::ledger::{Books, Channel, Id, Place, Seen};
+use super::stored::Poster;
 use crate::client::Client;
 use crate::sim::random::Random;
 use crate::wait;
@@ -34,14 +35,27 @@ pub(super) struct Shared {
     pub(super) refused: AtomicU64,
     /// What was said and seen.
     pub(super) books: Mutex<Books>,
+    /// Names of the channels.
+    names: Vec<String>,
+    /// What is published is the body of a message.
+    stored: bool,
 }
 
 impl Shared {
-    /// Empty books.
-    pub(super) fn new() -> Self {
+    /// Empty books. Channels of nodes have names of their own and hold messages.
+    pub(super) fn new(names: Vec<String>, stored: bool) -> Self {
         let (over, quiet) = (AtomicBool::new(false), AtomicBool::new(false));
         let (published, refused) = (AtomicU64::new(0), AtomicU64::new(0));
-        Self { over, quiet, published, refused, books: Mutex::default() }
+        Self { over, quiet, published, refused, books: Mutex::default(), names, stored }
+    }
+
+    /// What is published in a channel.
+    fn data(&self, id: Id) -> Value {
+        if self.stored { json!({ "body": { "id": id } }) } else { json!({ "id": id }) }
+    }
+
+    fn channel(&self, name: &str) -> Option<Channel> {
+        self.names.iter().position(|known| known == name)
     }
 
     fn books(&self) -> std::sync::MutexGuard<'_, Books> {
@@ -53,35 +67,40 @@ impl Shared {
     }
 }
 
-impl Default for Shared {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 /// Makes a connection to an edge for a user, connected in the protocol's sense.
 pub(super) type Connect<'a> = dyn Fn(&str) -> Result<Client> + Sync + 'a;
 
-/// A channel's name.
-pub(super) fn name(channel: Channel) -> String {
-    format!("soak:{channel}")
+/// What a publisher is called.
+pub(super) fn publisher_name(number: usize) -> String {
+    format!("publisher-{number}")
 }
 
-/// Publishes at a pace until it is to be quiet. Each publication is tried, with its idempotency key, until it is acknowledged.
+/// What a subscriber is called.
+pub(super) fn subscriber_name(number: usize) -> String {
+    format!("subscriber-{number}")
+}
+
+/// Publishes at a pace until it is to be quiet. Each publication is tried, with its idempotency key, until it is acknowledged; by turns
+/// over the connection and, where there are nodes, by REST.
 pub(super) fn publisher(
     number: usize,
     pause: Duration,
-    channels: usize,
     connect: &Connect<'_>,
+    mut poster: Option<Poster>,
     shared: &Shared,
 ) {
     let mut random = Random::new(number as u64);
     let mut client = None;
     while !shared.quiet.load(Ordering::Relaxed) {
-        let channel = random.index(channels);
+        let channel = random.index(shared.names.len());
         let id = shared.published.fetch_add(1, Ordering::Relaxed);
         while !shared.is_over() {
-            match attempt(&mut client, number, (channel, id), connect) {
+            let by_rest = poster.as_mut().filter(|_| random.below(2) == 0);
+            let tried = match by_rest {
+                Some(poster) => poster.post(channel, id),
+                None => attempt(&mut client, number, (channel, id), connect, shared),
+            };
+            match tried {
                 Ok(place) => {
                     shared.books().acknowledged.entry(channel).or_default().insert(place, id);
                     break;
@@ -102,15 +121,16 @@ fn attempt(
     number: usize,
     (channel, id): (Channel, Id),
     connect: &Connect<'_>,
+    shared: &Shared,
 ) -> Result<Place> {
-    let user = format!("publisher-{number}");
+    let user = publisher_name(number);
     let connected = match client.take() {
         Some(client) => client,
         None => connect(&user)?,
     };
     let connected = client.insert(connected);
-    let data =
-        json!({ "channel": name(channel), "data": { "id": id }, "idempotency_key": format!("key-{id}") });
+    let (channel, data) = (&shared.names[channel], shared.data(id));
+    let data = json!({ "channel": channel, "data": data, "idempotency_key": format!("key-{id}") });
     let reply = connected.call(&json!({ "rpc": { "method": "publish", "data": data } }));
     let reply = match reply {
         Ok(reply) => reply,
@@ -153,7 +173,7 @@ impl<'a> Subscriber<'a> {
     pub(super) fn listen(mut self, connect: &Connect<'_>) -> Result<()> {
         let mut random = Random::new(1000 + self.number as u64);
         while !self.shared.is_over() {
-            let Ok(mut client) = connect(&format!("subscriber-{}", self.number)) else {
+            let Ok(mut client) = connect(&subscriber_name(self.number)) else {
                 wait::pause(AGAIN_AFTER);
                 continue;
             };
@@ -203,7 +223,7 @@ impl<'a> Subscriber<'a> {
     }
 
     fn question(&self, channel: Channel) -> Value {
-        let channel_name = name(channel);
+        let channel_name = &self.shared.names[channel];
         match self.at.get(&channel) {
             Some(Place { epoch, offset }) => json!({ "subscribe":
                 { "channel": channel_name, "recover": true, "epoch": epoch, "offset": offset } }),
@@ -225,9 +245,7 @@ impl<'a> Subscriber<'a> {
             };
         }
         let push = &message["push"];
-        let Some(channel) =
-            push["channel"].as_str().and_then(|name| name.strip_prefix("soak:")?.parse().ok())
-        else {
+        let Some(channel) = push["channel"].as_str().and_then(|name| self.shared.channel(name)) else {
             return Ok(());
         };
         if push.get("pub").is_some() {
@@ -255,7 +273,11 @@ impl<'a> Subscriber<'a> {
 
     fn got(&mut self, channel: Channel, publication: &Value) -> Result<()> {
         let offset = publication["offset"].as_u64().ok_or_else(|| Broken(publication.to_string()))?;
-        let id = publication["data"]["id"].as_u64().ok_or_else(|| Broken(publication.to_string()))?;
+        let data = &publication["data"];
+        let id = data["body"]["id"]
+            .as_u64()
+            .or_else(|| data["id"].as_u64())
+            .ok_or_else(|| Broken(publication.to_string()))?;
         if let Some(at) = self.at.get_mut(&channel) {
             at.offset = offset;
         }

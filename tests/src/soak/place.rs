@@ -1,10 +1,12 @@
 //! The edges and the bus they share, as real programs, with what is needed to strike them.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use anyhow::{Context, Result};
 
 use super::net::Net;
+use super::stored::{Planned, Store, Stored};
+use crate::bus;
 use crate::redis::{Cluster, Server};
 use crate::world::{Builder, World};
 
@@ -37,6 +39,8 @@ pub(super) struct Place {
     pub(super) cluster: Option<Cluster>,
     /// What relays had repaired when they were killed.
     repaired: u64,
+    /// The nodes, if there are any.
+    pub(super) stored: Option<Stored>,
 }
 
 /// How a client may use the channels of a soak, and what history keeps: more than is published while anybody is away.
@@ -54,19 +58,36 @@ allow_publish_for_client = true
 const TIMES: &str =
     "position_check = \"5s\"\n[client]\nrecovery_max_publication_limit = 2000\nchannel_limit = 512\n";
 
+const STORED_LIMITS: &str = "[client]\nrecovery_max_publication_limit = 1000\n";
+
 impl Place {
-    /// Starts the bus, then the edges.
-    pub(super) fn start(kind: Kind, edges: usize) -> Result<Self> {
-        let apart = matches!(kind, Kind::Redis | Kind::Mesh);
+    /// Starts the bus, then the edges, then nodes that have so many channels with all these users in them.
+    pub(super) fn start(
+        kind: Kind,
+        edges: usize,
+        (store, channels, users): (Option<Store>, usize, &[String]),
+    ) -> Result<Self> {
+        // Nodes and relays ask each other, so with nodes all stay on the loopback.
+        let apart = matches!(kind, Kind::Redis | Kind::Mesh) && store.is_none();
         let nets = if apart { nets(edges) } else { Vec::new() };
         let redis = if kind == Kind::Redis { Some(Server::with("bind 0.0.0.0\n")?) } else { None };
         let cluster = if kind == Kind::RedisCluster { Some(Cluster::start()?) } else { None };
         let meeting = meeting(&nets, edges)?;
-        let mut place = Self { kind, worlds: Vec::new(), nets, redis, meeting, cluster, repaired: 0 };
+        let planned = store.map(Planned::new).transpose()?;
+        let worlds = Vec::new();
+        let mut place = Self { kind, worlds, nets, redis, meeting, cluster, repaired: 0, stored: None };
         for edge in 0..edges {
-            let builder = World::builder().relay(&format!("{}{TIMES}{NAMESPACE}", place.bus(edge)?));
+            let nodes = planned.as_ref().map_or_else(String::new, Planned::relay);
+            // As much as a node gives at once, where there is one.
+            let nodes = if nodes.is_empty() { nodes } else { format!("{nodes}{STORED_LIMITS}") };
+            let builder =
+                World::builder().relay(&format!("{}{TIMES}{NAMESPACE}", place.bus(edge)?)).relay(&nodes);
             let world = place.within(builder, edge).start().with_context(|| format!("edge {edge}"))?;
             place.worlds.push(world);
+        }
+        if let Some(planned) = planned {
+            let relays: Vec<SocketAddr> = place.edges().map(|edge| edge.http).collect();
+            place.stored = Some(planned.start(&relays, channels, users)?);
         }
         Ok(place)
     }
@@ -85,24 +106,10 @@ impl Place {
             Kind::Local => "[bus]\nkind = \"local\"\n".to_owned(),
             Kind::Redis => {
                 let port = self.redis.as_ref().context("a server")?.port();
-                let address = SocketAddr::from((machine, port));
-                format!("[bus.redis]\naddress = [\"{address}\"]\n[bus]\nkind = \"redis\"\n")
+                bus::star(&SocketAddr::from((machine, port)).to_string())
             }
-            Kind::RedisCluster => {
-                let nodes = self.cluster.as_ref().context("a cluster")?.addresses();
-                let nodes: Vec<String> = nodes.iter().map(|node| format!("\"{node}\"")).collect();
-                format!("[bus.redis]\naddress = [{}]\n[bus]\nkind = \"redis-cluster\"\n", nodes.join(", "))
-            }
-            Kind::Mesh => {
-                let peers = self.meeting.iter().enumerate().map(|(peer, address)| {
-                    format!("[[bus.mesh.peers]]\nname = \"edge-{peer}\"\naddress = \"{address}\"\n")
-                });
-                let address = self.meeting[edge];
-                let own = format!(
-                    "[bus.mesh]\nname = \"edge-{edge}\"\naddress = \"{address}\"\nshared_key = \"a key of the soak's mesh\"\n"
-                );
-                format!("{own}{}[bus]\nkind = \"mesh\"\n", peers.collect::<String>())
-            }
+            Kind::RedisCluster => bus::cluster(&self.cluster.as_ref().context("a cluster")?.addresses()),
+            Kind::Mesh => bus::mesh(edge, self.meeting[edge], &self.meeting),
         })
     }
 
@@ -131,6 +138,9 @@ impl Place {
             world.relay.check()?;
             world.gateway.check()?;
         }
+        for node in self.stored.iter_mut().flat_map(|stored| &mut stored.nodes) {
+            node.program.check()?;
+        }
         Ok(())
     }
 
@@ -148,18 +158,13 @@ fn nets(edges: usize) -> Vec<Net> {
     })
 }
 
-/// An address for each relay: in its namespace, or on loopback, all held at once and then given back.
+/// An address for each relay: in its namespace, or on loopback.
 fn meeting(nets: &[Net], edges: usize) -> Result<Vec<SocketAddr>> {
-    let hold = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
-    let held: Vec<TcpListener> = (0..edges).map(|_| hold()).collect::<Result<_, _>>()?;
-    let address = |(edge, listener): (usize, &TcpListener)| {
-        let mut address = listener.local_addr()?;
-        if let Some(net) = nets.get(edge) {
-            address.set_ip(net.inside());
-        }
-        Ok(address)
-    };
-    held.iter().enumerate().map(address).collect()
+    let mut addresses = bus::meeting(edges)?;
+    for (address, net) in addresses.iter_mut().zip(nets) {
+        address.set_ip(net.inside());
+    }
+    Ok(addresses)
 }
 
 fn repaired(world: &World) -> u64 {

@@ -24,6 +24,8 @@ const HANG: Fault = Fault { name: "redis hangs", strike: hang };
 const BUFFER: Fault = Fault { name: "redis output buffer tiny", strike: buffer };
 const SUBSCRIBERS: Fault = Fault { name: "redis drops subscribers", strike: subscribers };
 const PRIMARY: Fault = Fault { name: "primary killed", strike: primary };
+const NODE: Fault = Fault { name: "node killed", strike: node };
+const POSTGRES: Fault = Fault { name: "postgres killed", strike: postgres };
 const SLOTS: Fault = Fault { name: "slots migrated", strike: slots };
 
 /// Slots moved at once.
@@ -41,7 +43,12 @@ pub(super) fn faults(place: &Place) -> Vec<Fault> {
         Kind::Redis => &[PACKETS, CUT, BUFFER],
         _ => &[PACKETS, CUT],
     };
-    [&[RELAY, GATEWAY], own, links].concat()
+    let stores: &[Fault] = match &place.stored {
+        None => &[],
+        Some(stored) if stored.postgres.is_none() => &[NODE],
+        Some(_) => &[NODE, POSTGRES],
+    };
+    [&[RELAY, GATEWAY], own, links, stores].concat()
 }
 
 fn some_edge(place: &Place, random: &mut Random) -> usize {
@@ -120,6 +127,22 @@ fn primary(place: &mut Place, random: &mut Random) -> Result<()> {
     a_while(random, 500, 3_000);
     cluster.nodes[old].run()?;
     cluster.until_replicated()
+}
+
+fn node(place: &mut Place, random: &mut Random) -> Result<()> {
+    let nodes = &mut place.stored.as_mut().context("nodes")?.nodes;
+    let count = nodes.len();
+    let node = &mut nodes[random.index(count)];
+    node.program.kill()?;
+    a_while(random, 0, 3_000);
+    node.again()
+}
+
+fn postgres(place: &mut Place, random: &mut Random) -> Result<()> {
+    let server = place.stored.as_mut().and_then(|stored| stored.postgres.as_mut()).context("a server")?;
+    server.kill()?;
+    a_while(random, 0, 3_000);
+    server.run()
 }
 
 fn slots(place: &mut Place, random: &mut Random) -> Result<()> {

@@ -5,6 +5,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tests::bus;
 use tests::client::{self, Client, Stream};
 use tests::metrics::{self, Answered};
 use tests::redis::{Cluster, Server};
@@ -345,15 +346,14 @@ fn one_edge_of_a_mesh_answers_for_all() {
 #[test]
 fn one_edge_answers_for_all_that_share_redis() {
     let server = Server::start().unwrap();
-    let bus = format!("[bus]\nkind = \"redis\"\n[bus.redis]\naddress = [\"{}\"]\n", server.address());
+    let bus = bus::star(&server.address());
     one_edge_answers_for_all((0..2).map(|_| builder().relay(&bus).start().unwrap()).collect());
 }
 
 #[test]
 fn one_edge_answers_for_all_that_share_a_cluster() {
     let cluster = Cluster::start().unwrap();
-    let addresses = format!("{:?}", &cluster.addresses()[..3]);
-    let bus = format!("[bus]\nkind = \"redis-cluster\"\n[bus.redis]\naddress = {addresses}\n");
+    let bus = bus::cluster(&cluster.addresses()[..3]);
     one_edge_answers_for_all((0..2).map(|_| builder().relay(&bus).start().unwrap()).collect());
 }
 

@@ -1,4 +1,4 @@
-//! The demo page of `cargo xtask up` in headless Chromium, driven by the scenarios in `tests/e2e/demo.mjs`.
+//! The chat page of `cargo xtask up` in headless Chromium, driven by the scenarios in `tests/e2e/demo.mjs`.
 
 use std::process::{Command, Stdio};
 
@@ -10,7 +10,7 @@ fn in_chromium(scenario: &str) {
     let place = Place::new(scenario);
     let mut up = place.up();
     let said = ready(&mut up);
-    let page = format!("http://127.0.0.1:{}/demo/", place.metrics);
+    let page = format!("http://127.0.0.1:{}/demo/", place.node);
     assert!(said.contains(&page), "{said}");
     let script = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("e2e/demo.mjs");
     let run = Command::new("node")
@@ -36,11 +36,11 @@ macro_rules! in_chromium {
 }
 
 in_chromium! {
-    two_tabs_chat_and_see_each_other
-    what_was_said_while_a_tab_was_offline_is_recovered_in_order
-    a_tab_whose_network_is_lost_comes_back_by_itself
-    who_comes_late_reads_what_was_said
-    what_people_say_is_text_and_never_markup
-    what_others_send_does_not_break_the_page
-    it_works_by_keyboard_and_says_what_its_parts_are
+    a_direct_message_reaches_every_device_of_both
+    what_a_group_said_while_one_was_offline_is_there_once_and_in_order
+    who_lost_the_network_comes_back_without_loss
+    older_messages_come_by_scrolling_up
+    edits_and_deletions_reach_who_is_there_and_who_comes_back
+    who_leaves_a_group_hears_nothing_more_of_it
+    messages_are_found_by_their_words_and_are_text_never_markup
 }

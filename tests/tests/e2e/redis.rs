@@ -1,5 +1,6 @@
 //! Two edges that share Redis, with the unmodified PyPI SDK on both: one system, also while Redis is away.
 
+use tests::bus;
 use tests::redis::{Cluster, Server};
 use tests::script::Script;
 use tests::world::World;
@@ -26,7 +27,7 @@ fn chat(bus: &str, strike: impl FnOnce()) {
 #[test]
 fn two_edges_are_one_system_over_redis_and_stay_it_when_redis_is_killed() {
     let mut server = Server::start().unwrap();
-    let bus = format!("[bus]\nkind = \"redis\"\n[bus.redis]\naddress = [\"{}\"]\n", server.address());
+    let bus = bus::star(&server.address());
     chat(&bus, || {
         server.kill().unwrap();
         server.run().unwrap();
@@ -36,8 +37,7 @@ fn two_edges_are_one_system_over_redis_and_stay_it_when_redis_is_killed() {
 #[test]
 fn two_edges_are_one_system_over_a_cluster_and_stay_it_when_a_primary_dies() {
     let mut cluster = Cluster::start().unwrap();
-    let addresses = format!("{:?}", &cluster.addresses()[..3]);
-    let bus = format!("[bus]\nkind = \"redis-cluster\"\n[bus.redis]\naddress = {addresses}\n");
+    let bus = bus::cluster(&cluster.addresses()[..3]);
     chat(&bus, || {
         let slot = relay::partition::slot(relay::partition::partition("chat:edges"));
         let killed = cluster.primary(slot).unwrap();
@@ -51,7 +51,7 @@ fn two_edges_are_one_system_over_a_cluster_and_stay_it_when_a_primary_dies() {
 fn a_relay_that_cannot_reach_redis_serves_and_says_so() {
     let mut server = Server::start().unwrap();
     server.stop().unwrap();
-    let bus = format!("[bus]\nkind = \"redis\"\n[bus.redis]\naddress = [\"{}\"]\n", server.address());
+    let bus = bus::star(&server.address());
     let edge = edge(&bus);
     let log = || edge.relay.log();
     tests::wait::until("a line in the log", std::time::Duration::from_secs(10), || {

@@ -13,28 +13,41 @@ use tests::wait;
 
 const WITHIN: Duration = Duration::from_secs(30);
 
-/// A folder and two free ports of one run.
+/// A folder and three free ports of one run.
 pub(crate) struct Place {
     pub(crate) folder: PathBuf,
     port: u16,
     pub(crate) metrics: u16,
+    pub(crate) node: u16,
 }
 
 impl Place {
     pub(crate) fn new(name: &str) -> Self {
         let folder = std::env::temp_dir().join(format!("headland-up-{}-{name}", std::process::id()));
         fs::create_dir_all(&folder).unwrap();
-        let held = [(); 2].map(|()| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap());
-        let [port, metrics] = held.map(|listener| listener.local_addr().unwrap().port());
-        Self { folder, port, metrics }
+        let held = [(); 3].map(|()| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap());
+        let [port, metrics, node] = held.map(|listener| listener.local_addr().unwrap().port());
+        Self { folder, port, metrics, node }
     }
 
     pub(crate) fn up(&self) -> Program {
         let programs = programs().unwrap();
-        let (port, metrics) = (self.port.to_string(), self.metrics.to_string());
+        let [port, metrics, node] = [self.port, self.metrics, self.node].map(|port| port.to_string());
         let folder = self.folder.display().to_string();
         let built = programs.display().to_string();
-        let args = ["up", "--programs", &built, "--folder", &folder, "--port", &port, "--metrics", &metrics];
+        let args = [
+            "up",
+            "--programs",
+            &built,
+            "--folder",
+            &folder,
+            "--port",
+            &port,
+            "--metrics",
+            &metrics,
+            "--node",
+            &node,
+        ];
         Program::start(&programs.join("xtask"), &args, self.folder.join("up.log")).unwrap()
     }
 }
@@ -73,7 +86,7 @@ fn what_it_prints_works_and_one_ctrl_c_ends_everything() {
     let mut up = place.up();
     let said = ready(&mut up);
     let programs = children(up.pid());
-    assert_eq!(programs.len(), 2, "relay and gateway: {said}");
+    assert_eq!(programs.len(), 3, "node, relay and gateway: {said}");
     // The ten lines as they are printed, beside the installed libraries, as after `npm i centrifuge ws`.
     let lines: Vec<&str> = said.lines().skip_while(|line| !line.contains("import {")).collect();
     let lines: Vec<&str> = lines.into_iter().take_while(|line| !line.is_empty()).collect();

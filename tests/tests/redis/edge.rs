@@ -31,11 +31,10 @@ pub(crate) enum Heard {
     Published { ticket: u64, offset: u64, epoch: String, duplicate: bool },
     Page { ticket: u64, offset: u64, epoch: String, publications: Vec<(u64, Vec<u8>)> },
     Members { ticket: u64, users: Vec<String> },
-    Count { ticket: u64, clients: u32, users: u32 },
-    Done { ticket: u64 },
     Failed { ticket: u64 },
     Edges(Vec<EdgeId>),
     Message { from: EdgeId, body: Vec<u8> },
+    Other,
 }
 
 impl Heard {
@@ -71,13 +70,10 @@ impl Heard {
                 users.sort();
                 Self::Members { ticket: ticket.0, users }
             }
-            Tell::Count { ticket, clients, users } => {
-                Self::Count { ticket: ticket.0, clients: *clients, users: *users }
-            }
-            Tell::Done { ticket } => Self::Done { ticket: ticket.0 },
             Tell::Failed { ticket, .. } => Self::Failed { ticket: ticket.0 },
             Tell::Edges(edges) => Self::Edges(edges.to_vec()),
             Tell::Message { from, body } => Self::Message { from: *from, body: body.to_vec() },
+            Tell::Count { .. } | Tell::Done { .. } => Self::Other,
         }
     }
 
@@ -86,8 +82,6 @@ impl Heard {
             Self::Published { ticket, .. }
             | Self::Page { ticket, .. }
             | Self::Members { ticket, .. }
-            | Self::Count { ticket, .. }
-            | Self::Done { ticket }
             | Self::Failed { ticket } => Some(*ticket),
             _ => None,
         }
@@ -328,19 +322,6 @@ impl Edge {
             assert!(wait::now() < deadline, "{found:?} instead of {wanted:?}");
             wait::pause(Duration::from_millis(20));
         }
-    }
-
-    /// How many are there.
-    pub(crate) fn counts(&mut self, channel: &str) -> Heard {
-        let ticket = self.ticket();
-        self.redis.ask(Ask::PresenceStats { ticket, channel: channel.into() });
-        self.answer(ticket)
-    }
-
-    pub(crate) fn remove(&mut self, channel: &str) -> Heard {
-        let ticket = self.ticket();
-        self.redis.ask(Ask::Remove { ticket, channel: channel.into() });
-        self.answer(ticket)
     }
 
     /// The next publication of a channel: its offset and body.

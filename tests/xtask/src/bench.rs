@@ -4,7 +4,11 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 
-use crate::paths;
+use crate::step::Report;
+use crate::{install, paths};
+
+/// Those that start Redis or PostgreSQL.
+const WITH_SERVERS: &[&str] = &["bus", "recovery", "messages", "history"];
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -19,9 +23,15 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> Result<bool> {
-    let build = ["build", "--release", "--package", "tests", "--package", "gateway", "--package", "agent"];
-    let mut build = paths::cargo(build);
-    build.args(["--package", "loadgen", "--bins"]);
+    let servers = args.name.as_deref().is_some_and(|name| WITH_SERVERS.contains(&name));
+    let mut report = Report::default();
+    if servers && !install::soak(&mut report)? {
+        return Ok(report.finish());
+    }
+    let mut build = paths::cargo(["build", "--release", "--bins"]);
+    for package in ["tests", "gateway", "agent", "nodes", "loadgen"] {
+        build.args(["--package", package]);
+    }
     if args.name.is_some() && !build.status()?.success() {
         return Ok(false);
     }

@@ -28,7 +28,10 @@ pub(crate) fn run(args: &Args) -> Result<bool> {
     report.step("unit and tidy", unit)?;
     sim::step(&mut report, None, sim::GATE_SEEDS)?;
     if !args.no_e2e && installed && built {
+        report.step("buses", end_to_end("bus"))?;
         report.step("redis", end_to_end("redis"))?;
+        report.step("stores", end_to_end("stores"))?;
+        report.step("rest", end_to_end("rest"))?;
         report.step("end to end", end_to_end("e2e"))?;
         report.step("short soaks", end_to_end("soak"))?;
     }

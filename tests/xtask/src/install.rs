@@ -20,6 +20,9 @@ struct Tool {
 /// The package, and the service that it brings.
 const REDIS: &str = "redis-server";
 
+/// The same.
+const POSTGRES: &str = "postgresql-15";
+
 const TOOLS: &[Tool] = &[
     Tool { package: "openssl", program: "openssl", probe: &["version"] },
     Tool { package: "nodejs", program: "node", probe: &["--version"] },
@@ -27,12 +30,13 @@ const TOOLS: &[Tool] = &[
     Tool { package: "chromium", program: "chromium", probe: &["--version"] },
     Tool { package: "python3-venv", program: "python3", probe: &["-c", "import ensurepip, venv"] },
     Tool { package: REDIS, program: "redis-server", probe: &["--version"] },
+    Tool { package: POSTGRES, program: "/usr/lib/postgresql/15/bin/postgres", probe: &["--version"] },
     Tool { package: "iproute2", program: "ip", probe: &["-V"] },
     Tool { package: "nftables", program: "nft", probe: &["--version"] },
 ];
 
-/// Those that a soak needs.
-const STRIKERS: &[&str] = &[REDIS, "iproute2", "nftables"];
+/// Those that a soak needs, and some benches.
+const STRIKERS: &[&str] = &[REDIS, POSTGRES, "iproute2", "nftables"];
 
 /// What the suite `sdks` is built with.
 const SDK_TOOLS: &[Tool] = &[
@@ -75,7 +79,7 @@ pub(crate) fn attackers(report: &mut Report) -> Result<bool> {
     tools(report, &ATTACKERS.iter().collect::<Vec<_>>())
 }
 
-/// Installs what a soak strikes with.
+/// Installs what a soak strikes with, and the servers that benches start.
 pub(crate) fn soak(report: &mut Report) -> Result<bool> {
     tools(report, &TOOLS.iter().filter(|tool| STRIKERS.contains(&tool.package)).collect::<Vec<_>>())
 }
@@ -109,8 +113,8 @@ pub(crate) fn library() -> Option<PathBuf> {
     };
     match install() {
         Ok(true) if file.exists() => return Some(file),
-        Ok(_) => eprintln!("npm could not install the client library: there will be no demo page"),
-        Err(error) => eprintln!("there will be no demo page: {error:#}"),
+        Ok(_) => eprintln!("npm could not install the client library: there will be no chat page"),
+        Err(error) => eprintln!("there will be no chat page: {error:#}"),
     }
     None
 }
@@ -184,14 +188,12 @@ fn tools(report: &mut Report, tools: &[&Tool]) -> Result<bool> {
     let install = [&["install", "-y", "--no-install-recommends"], missing.as_slice()].concat();
     let installed = report.step("apt-get update", apt(&["update", "-q"]))?
         && report.step(&format!("apt-get install {}", missing.join(" ")), apt(&install))?;
-    if installed && missing.contains(&REDIS) {
-        // Nor at the next boot. Without systemd there is nothing to be done.
-        let _ = succeeds(Command::new(prefix[0]).args(&prefix[1..]).args([
-            "systemctl",
-            "disable",
-            "--now",
-            REDIS,
-        ]));
+    for (package, service) in [(REDIS, REDIS), (POSTGRES, "postgresql")] {
+        if installed && missing.contains(&package) {
+            // Nor at the next boot. Without systemd there is nothing to be done.
+            let off = ["systemctl", "disable", "--now", service];
+            let _ = succeeds(Command::new(prefix[0]).args(&prefix[1..]).args(off));
+        }
     }
     Ok(installed)
 }
@@ -215,7 +217,9 @@ fn npm(report: &mut Report) -> Result<bool> {
 }
 
 fn pypi(report: &mut Report) -> Result<bool> {
-    python(report, &clients().join("python"), &source().join("requirements.txt"))
+    let schemathesis = paths::root().join("tests/rest/requirements.txt");
+    Ok(python(report, &clients().join("python"), &source().join("requirements.txt"))?
+        && python(report, &clients().join("schemathesis"), &schemathesis)?)
 }
 
 /// A Python environment in a folder, from a file of pins.

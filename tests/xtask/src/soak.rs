@@ -17,9 +17,11 @@ pub(crate) fn run(args: &Args) -> Result<bool> {
     if !install::soak(&mut report)? {
         return Ok(report.finish());
     }
-    let build =
-        ["build", "--release", "--package", "tests", "--package", "gateway", "--package", "agent", "--bins"];
-    if !paths::cargo(build).status()?.success() {
+    let mut build = paths::cargo(["build", "--release", "--bins"]);
+    for package in ["tests", "gateway", "agent", "nodes"] {
+        build.args(["--package", package]);
+    }
+    if !build.status()?.success() {
         return Ok(false);
     }
     let mut soak = paths::cargo(["run", "--quiet", "--release", "--package", "tests", "--bin", "soak", "--"]);

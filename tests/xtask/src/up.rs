@@ -26,19 +26,22 @@ pub(crate) struct Args {
     /// Also listen without TLS (ws://), as behind a proxy of one's own.
     #[arg(long, value_name = "PORT")]
     plain: Option<u16>,
-    /// Port of the relay's metrics, health and demo page, on 127.0.0.1.
+    /// Port of the relay's metrics and health, on 127.0.0.1.
     #[arg(long, default_value_t = 9443)]
     metrics: u16,
+    /// Port of the node's REST and of the chat page, on 127.0.0.1.
+    #[arg(long, default_value_t = 9444)]
+    node: u16,
     /// Address to listen on; 0.0.0.0 lets other machines in.
     #[arg(long, default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
     bind: IpAddr,
     /// Another name that clients call this machine by; goes into the certificate.
     #[arg(long, value_name = "NAME")]
     name: Vec<String>,
-    /// A page of yours that may connect from a browser, such as http://localhost:3000. The demo page always may.
+    /// A page of yours that may connect from a browser, such as http://localhost:3000. The chat page always may.
     #[arg(long, value_name = "ORIGIN")]
     origin: Vec<String>,
-    /// No demo page: nothing is installed from npm.
+    /// No chat page: nothing is installed from npm.
     #[arg(long)]
     no_demo: bool,
     /// Take built programs from this folder instead of building them.
@@ -66,6 +69,7 @@ pub(crate) struct Addresses {
     pub(crate) secure: Vec<SocketAddr>,
     pub(crate) plain: Vec<SocketAddr>,
     pub(crate) metrics: SocketAddr,
+    pub(crate) node: SocketAddr,
 }
 
 impl Addresses {
@@ -80,8 +84,10 @@ pub(crate) fn run(args: &Args) -> Result<bool> {
         secure: listen(args.bind, args.port, "--port")?,
         plain: args.plain.map_or(Ok(Vec::new()), |port| listen(args.bind, port, "--plain"))?,
         metrics: SocketAddr::from((Ipv4Addr::LOCALHOST, args.metrics)),
+        node: SocketAddr::from((Ipv4Addr::LOCALHOST, args.node)),
     };
     free(addresses.metrics, "--metrics")?;
+    free(addresses.node, "--node")?;
     let programs = match &args.programs {
         Some(folder) => folder.clone(),
         None if build()? => paths::target().join("release"),
@@ -91,7 +97,7 @@ pub(crate) fn run(args: &Args) -> Result<bool> {
     fs::create_dir_all(&place.folder).with_context(|| format!("making {}", place.folder.display()))?;
     let library = if args.no_demo { None } else { install::library() };
     let made = prepare(&programs, &place, &args.name)?;
-    config::write(&place, &addresses, &made.secret, library.as_deref(), &args.origin)?;
+    config::write(&place, &addresses, &made, library.as_deref(), &args.origin)?;
     let hints = hints::text(&place, &addresses, &made.token, library.is_some());
     serve(&programs, &place, &addresses, &hints)
 }
@@ -106,9 +112,13 @@ fn build() -> Result<bool> {
         "--package",
         "agent",
         "--package",
+        "nodes",
+        "--package",
         "tests",
     ]);
-    build.args(["--bin", "headland-gateway", "--bin", "headland-relay", "--bin", "dev-credentials"]);
+    for program in ["headland-gateway", "headland-relay", "headland-node", "dev-credentials"] {
+        build.args(["--bin", program]);
+    }
     Ok(build.status()?.success())
 }
 
@@ -156,14 +166,19 @@ fn serve(programs: &Path, place: &Place, addresses: &Addresses, hints: &str) -> 
     }
 }
 
-/// Starts relay, then gateway, each once the one before answers.
+/// Starts node, relay, gateway, each once the one before answers.
 fn start(
     running: &mut Programs,
     programs: &Path,
     place: &Place,
     addresses: &Addresses,
 ) -> Result<Option<End>> {
-    for (name, ready) in [("headland-relay", addresses.metrics), ("headland-gateway", addresses.secure[0])] {
+    let programs_in_order = [
+        ("headland-node", addresses.node),
+        ("headland-relay", addresses.metrics),
+        ("headland-gateway", addresses.secure[0]),
+    ];
+    for (name, ready) in programs_in_order {
         let file = place.file(&format!("{}.toml", name.trim_start_matches("headland-")));
         let args = ["run", "--config", file.to_str().context("the build folder's name is not UTF-8")?];
         running.start(name, &programs.join(name), &args, place.file(&format!("{name}.log")))?;

@@ -5,13 +5,13 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
-use super::{Addresses, Place};
+use super::{Addresses, Made, Place};
 
-/// Writes both files; with the client library's file there is a demo page.
+/// Writes the three files; with the client library's file there is a chat page.
 pub(super) fn write(
     place: &Place,
     addresses: &Addresses,
-    secret: &str,
+    made: &Made,
     library: Option<&Path>,
     origins: &[String],
 ) -> Result<()> {
@@ -25,26 +25,35 @@ path = "{socket}"
 [http]
 address = "{metrics}"
 
+[http_api]
+key = "{secret}"
+
+[node]
+addresses = ["http://{node}"]
+key = "{secret}"
+subscribe_on_connect = true
+
 [client]
 allow_anonymous_connect_without_token = true
 
 [client.token]
 hmac_secret_key = "{secret}"
+jwks_public_endpoint = "http://{node}/.well-known/jwks.json"
 
 [[tls.certificates]]
 certificate = "{certificate}"
 key = "{key}"
-{demo}{namespaces}"#,
+{namespaces}"#,
+        secret = made.secret,
         metrics = addresses.metrics,
+        node = addresses.node,
         certificate = file("server.pem"),
         key = file("server-key.pem"),
-        demo = library.map_or_else(String::new, |library| demo(addresses, library)),
         namespaces = NAMESPACES,
     );
     let mut gateway = format!("# Made by `cargo xtask up`.\n[link]\npath = \"{socket}\"\n");
-    let port = addresses.metrics.port();
     let page = library.map_or_else(Vec::new, |_| {
-        vec![format!("http://{}", addresses.metrics), format!("http://localhost:{port}")]
+        vec![format!("http://{}", addresses.node), format!("http://localhost:{}", addresses.node.port())]
     });
     let allowed: Vec<String> = page.iter().chain(origins).map(|origin| format!("{origin:?}")).collect();
     gateway.push_str(&format!("\n[websocket]\nallowed_origins = [{}]\n", allowed.join(", ")));
@@ -53,19 +62,68 @@ key = "{key}"
     for (address, tls) in secure.chain(plain) {
         gateway.push_str(&format!("\n[[listeners]]\naddress = \"{address}\"\ntls = {tls}\n"));
     }
-    for (name, text) in [("relay.toml", relay), ("gateway.toml", gateway)] {
+    let node = node(place, addresses, made, library);
+    for (name, text) in [("node.toml", node), ("relay.toml", relay), ("gateway.toml", gateway)] {
         fs::write(place.file(name), text)
             .with_context(|| format!("writing {}", place.file(name).display()))?;
     }
     Ok(())
 }
 
-fn demo(addresses: &Addresses, library: &Path) -> String {
-    format!("\n[demo]\nurl = \"{}\"\nlibrary = \"{}\"\n", addresses.url(), library.display())
+fn node(place: &Place, addresses: &Addresses, made: &Made, library: Option<&Path>) -> String {
+    let demo = library.map_or_else(String::new, |library| {
+        format!("\n[demo]\nurl = \"{}\"\nlibrary = \"{}\"\n", addresses.url(), library.display())
+    });
+    format!(
+        r#"# Made by `cargo xtask up`.
+registration = "open"
+
+[http]
+address = "{node}"
+
+[store]
+folder = "{folder}"
+
+[relays]
+addresses = ["{metrics}"]
+api_key = "{secret}"
+key = "{secret}"
+{demo}"#,
+        node = addresses.node,
+        folder = place.file("store").display(),
+        metrics = addresses.metrics,
+        secret = made.secret,
+    )
 }
 
-/// Channels without a namespace are open to everybody; `chat` keeps history and presence; `tick` keeps nothing.
+/// Channels without a namespace are open to everybody; `room` keeps history and presence; `tick` keeps nothing; those of the node
+/// (`chat`, `fast`, `live`, `user`) are open to whom the node says.
 const NAMESPACES: &str = r#"
+[client.subscribe_to_user_personal_channel]
+enabled = true
+personal_channel_namespace = "user"
+
+[[channel.namespaces]]
+name = "chat"
+delivery = "persist"
+rights = "node"
+
+[[channel.namespaces]]
+name = "fast"
+delivery = "fast"
+rights = "node"
+history_size = 300
+history_ttl = "10m"
+force_recovery = true
+
+[[channel.namespaces]]
+name = "live"
+rights = "node"
+
+[[channel.namespaces]]
+name = "user"
+allow_user_limited_channels = true
+
 [channel.without_namespace]
 allow_subscribe_for_client = true
 allow_subscribe_for_anonymous = true
@@ -73,7 +131,7 @@ allow_publish_for_client = true
 allow_publish_for_anonymous = true
 
 [[channel.namespaces]]
-name = "chat"
+name = "room"
 history_size = 100
 history_ttl = "10m"
 force_recovery = true

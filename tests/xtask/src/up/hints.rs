@@ -8,7 +8,7 @@ pub(super) fn text(place: &Place, addresses: &Addresses, token: &str, demo: bool
         format!("\n  plain     ws://{}/connection/websocket", reach(*address))
     });
     let authority = place.file("ca.pem").display().to_string();
-    let metrics = addresses.metrics;
+    let (metrics, node) = (addresses.metrics, addresses.node);
     let port = addresses.secure[0].port();
     let demo = if demo { demo_lines(addresses) } else { String::new() };
     format!(
@@ -16,6 +16,7 @@ pub(super) fn text(place: &Place, addresses: &Addresses, token: &str, demo: bool
 Headland is up. Ctrl-C stops it.
 {demo}  secure    {url}{plain}
   token     {token}
+  node      http://{node}/openapi.json
   metrics   http://{metrics}/metrics   health   http://{metrics}/health
   authority {authority}
   files     {files}
@@ -30,7 +31,7 @@ Browser:  the same without the two lines of `ws`, after importing the authority 
     websocket,
     token: "{token}",
   }});
-  const room = client.newSubscription("chat:lobby");
+  const room = client.newSubscription("room:lobby");
   room.on("publication", ({{ data }}) => console.log(data));
   room.subscribe(); client.connect();
   await room.ready(); await room.publish({{ text: "hello" }});
@@ -42,9 +43,9 @@ Browser:  the same without the two lines of `ws`, after importing the authority 
 /// Where the page is, and how a browser comes to trust the development certificate.
 fn demo_lines(addresses: &Addresses) -> String {
     format!(
-        "  demo      http://{}/demo/   open it in two tabs; before, let the browser trust the certificate: open \
+        "  chat      http://{}/demo/   register two people in two browsers; before, let the browser trust the certificate: open \
          https://localhost:{}/ once\n            and go on past the warning, or import the authority below\n",
-        addresses.metrics,
+        addresses.node,
         addresses.secure[0].port()
     )
 }
