@@ -12,7 +12,7 @@ from websockets.extensions.permessage_deflate import ClientPerMessageDeflateFact
 from websockets.asyncio.client import connect
 
 URL = os.environ["HEADLAND_URL"]
-WITHIN = 15
+WITHIN = 60
 
 
 def options(**more):

@@ -16,7 +16,7 @@ export { assert };
 export const URL = process.env.HEADLAND_URL;
 /** How the SDK is told to connect: by the URL's path. */
 export const transport = URL.split("/").pop();
-const WITHIN_MS = 15_000;
+const WITHIN_MS = 60_000;
 /** `node FILE SCENARIO protobuf`: clients use the SDK's Protobuf build. Scenarios still speak of values. */
 const PROTOBUF = process.argv[3] === "protobuf";
 

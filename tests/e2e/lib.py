@@ -6,7 +6,7 @@ import os
 import sys
 
 URL = os.environ["HEADLAND_URL"]
-WITHIN = 15
+WITHIN = 60
 # `python FILE SCENARIO protobuf`: payloads are bytes.
 PROTOBUF = sys.argv[2:] == ["protobuf"]
 

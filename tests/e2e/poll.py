@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import jwt_hs256
 
 URL = urlsplit(os.environ["HEADLAND_URL"])
-WITHIN = 15
+WITHIN = 60
 
 
 def connection():

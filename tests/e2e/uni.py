@@ -12,7 +12,7 @@ import websockets
 from websockets.asyncio.client import connect
 
 URL = os.environ["HEADLAND_URL"].replace("https:", "wss:")
-WITHIN = 15
+WITHIN = 60
 
 
 def options():

@@ -22,7 +22,7 @@ use crate::wait;
 use crate::world::World;
 
 /// How long anything may take to arrive.
-pub const WITHIN: Duration = Duration::from_secs(15);
+pub const WITHIN: Duration = Duration::from_secs(30);
 
 /// A TCP connection with or without TLS.
 #[derive(Debug)]

@@ -30,7 +30,7 @@ pub const LINKS: &str = "headland_relay_shard_links";
 pub const MEMBERS: &str = "headland_relay_presence_members";
 
 /// How long an answer may take.
-const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+const ANSWER_WITHIN: Duration = Duration::from_secs(20);
 
 /// One scrape.
 #[derive(Clone, Debug)]

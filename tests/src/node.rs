@@ -13,7 +13,7 @@ use crate::wait;
 use crate::world::{defaults, merge};
 
 /// How long it may take until it answers.
-const READY_WITHIN: Duration = Duration::from_secs(20);
+const READY_WITHIN: Duration = Duration::from_secs(60);
 /// What relays and nodes show each other.
 const KEY: &str = "a key between relays and nodes of tests";
 

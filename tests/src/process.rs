@@ -13,7 +13,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::wait;
 
 /// How long a program may take to end when asked.
-const STOP_WITHIN: Duration = Duration::from_secs(10);
+const STOP_WITHIN: Duration = Duration::from_secs(30);
 /// Lines of the log that errors show.
 const LAST_LINES: usize = 40;
 /// Ends a child whose test process is killed in a way that leaves it no time.

@@ -269,7 +269,7 @@ fn without_a_key_there_is_no_api_and_keys_change_without_a_restart() {
     assert!(off.body.contains("http_api.key"), "{off:?}");
     assert!(world.relay.log().contains("the server API is off"), "{}", world.relay.log());
     world.reload_relay(&format!("[http_api]\nkey = \"next\"\nmore_keys = [\"{KEY}\"]\n")).unwrap();
-    let answered = wait::until("the key to be known", Duration::from_secs(10), || {
+    let answered = wait::until("the key to be known", Duration::from_secs(60), || {
         Some(post(&world, "/api/info", "{}")).filter(|answered| answered.status == 200)
     });
     assert!(answered.unwrap().body.contains("\"nodes\""));

@@ -12,7 +12,7 @@ use tests::wait;
 use tests::world::World;
 
 /// How soon whatever waits for nobody has come.
-const SOON: Duration = Duration::from_secs(20);
+const SOON: Duration = Duration::from_secs(60);
 
 /// A node, an edge, and two users in a fast channel, the second one connected.
 struct Scene {

@@ -54,14 +54,14 @@ fn a_relay_that_cannot_reach_redis_serves_and_says_so() {
     let bus = bus::star(&server.address());
     let edge = edge(&bus);
     let log = || edge.relay.log();
-    tests::wait::until("a line in the log", std::time::Duration::from_secs(10), || {
+    tests::wait::until("a line in the log", std::time::Duration::from_secs(60), || {
         log().contains(&format!("bus: {}", server.address())).then_some(())
     })
     .unwrap();
     // A client connects, and stays while the bus is not there.
     let mut client = tests::client::Client::of(&edge, "ann").unwrap();
     server.run().unwrap();
-    let answer = tests::wait::until("a subscription", std::time::Duration::from_secs(20), || {
+    let answer = tests::wait::until("a subscription", std::time::Duration::from_secs(60), || {
         client.subscribe("chat:late").ok().filter(|answer| answer.get("error").is_none())
     });
     answer.unwrap();

@@ -252,7 +252,7 @@ fn connections_of_a_user_are_counted_again_when_the_relay_is_back() {
     second.command(&json!({ "connect": { "token": token } })).unwrap();
     assert_eq!(second.closed().unwrap().code, 3504);
     drop(first);
-    wait::until("room for another", std::time::Duration::from_secs(20), || {
+    wait::until("room for another", std::time::Duration::from_secs(60), || {
         let mut third = Client::secure(&world).ok()?;
         third.connect(&token).ok().filter(|reply| reply["connect"].is_object())
     })

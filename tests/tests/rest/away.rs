@@ -27,7 +27,7 @@ fn while_the_database_is_away_pages_are_served_from_the_cache_and_writes_are_ref
     server.kill().unwrap();
     let posts = room.messages("");
     let began = wait::now();
-    let refused = wait::until("posts to be refused", Duration::from_secs(20), || {
+    let refused = wait::until("posts to be refused", Duration::from_secs(60), || {
         let answer = room.ann.call("POST", &posts, Some(&json!({ "body": 1, "key": "k" }))).unwrap();
         (answer.status == 503).then_some(answer)
     })
@@ -67,7 +67,7 @@ fn a_database_that_takes_no_writes_is_told_apart_and_is_read() {
     setting("ALTER SYSTEM SET default_transaction_read_only = on");
     let posts = room.messages("");
     let post = json!({ "body": 1 });
-    let refused = wait::until("posts to be refused", Duration::from_secs(20), || {
+    let refused = wait::until("posts to be refused", Duration::from_secs(60), || {
         let answer = room.ann.call("POST", &posts, Some(&post)).unwrap();
         (answer.status == 503).then_some(answer)
     })

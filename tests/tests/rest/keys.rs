@@ -50,7 +50,7 @@ fn an_edge_follows_keys_as_they_change() {
         known.extend(published(&mut ann));
         if signed.insert(key) {
             // The edge may hear of a key by the first token that has it: then the client comes again.
-            wait::until("the edge to know the key", Duration::from_secs(15), || {
+            wait::until("the edge to know the key", Duration::from_secs(60), || {
                 let connected = Client::secure(&world).unwrap().connect(&token).unwrap();
                 connected["connect"]["client"].is_string().then_some(())
             })

@@ -128,7 +128,7 @@ fn search_finds_in_the_callers_channels_alone() {
         let found = who.call("GET", "/v1/search?q=quick", None).unwrap().expect(200).unwrap();
         found["messages"].as_array().unwrap().len()
     };
-    tests::wait::until("the message to be found", std::time::Duration::from_secs(20), || {
+    tests::wait::until("the message to be found", std::time::Duration::from_secs(60), || {
         (find(&mut room.bob) == 1).then_some(())
     })
     .unwrap();

@@ -44,7 +44,7 @@ fn a_token_that_is_over_or_another_ones_is_refused() {
     let node = Node::alone("[tokens]\naccess_lifetime = \"2s\"\n").unwrap();
     let room = on(node);
     let mut ann = room.ann;
-    tests::wait::until("the token to be over", std::time::Duration::from_secs(10), || {
+    tests::wait::until("the token to be over", std::time::Duration::from_secs(60), || {
         (ann.call("GET", "/v1/me", None).unwrap().status == 401).then_some(())
     })
     .unwrap();
