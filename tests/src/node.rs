@@ -84,6 +84,11 @@ pub fn relay(nodes: &[SocketAddr]) -> String {
     )
 }
 
+/// What a node's configuration says of one database for everything.
+pub fn store(url: &str) -> String {
+    format!("[store]\ncontrol = \"{url}\"\n")
+}
+
 /// The names of channels that nodes use.
 const NAMESPACES: &str = r#"
 [client.subscribe_to_user_personal_channel]

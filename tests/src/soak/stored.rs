@@ -66,12 +66,7 @@ impl Planned {
     pub(super) fn start(self, relays: &[SocketAddr], channels: usize, users: &[String]) -> Result<Stored> {
         let store = match &self.postgres {
             None => String::new(),
-            Some(server) => {
-                let url = server.database()?;
-                format!(
-                    "[store]\ncontrol = \"{url}\"\n[[store.clusters]]\nname = \"main\"\ndatabases = [\"{url}\"]\n"
-                )
-            }
+            Some(server) => node::store(&server.database()?),
         };
         let text = format!("{store}[tokens]\naccess_lifetime = \"24h\"\n");
         let start = |plan: Plan| plan.start(relays, &text);

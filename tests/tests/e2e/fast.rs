@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tests::client::Client;
 use tests::metrics::Metrics;
-use tests::node::{Node, Plan};
+use tests::node::{self, Node, Plan};
 use tests::postgres;
 use tests::rest::Rest;
 use tests::wait;
@@ -104,10 +104,7 @@ fn a_message_is_delivered_at_once_and_stored_soon_and_its_key_is_good_once() {
 #[test]
 fn what_was_said_while_the_store_was_away_is_heard_and_outlives_a_killed_node() {
     let mut server = postgres::Server::start().unwrap();
-    let url = server.database().unwrap();
-    let mut scene = Scene::new(&format!(
-        "[store]\ncontrol = \"{url}\"\n[[store.clusters]]\nname = \"main\"\ndatabases = [\"{url}\"]\n"
-    ));
+    let mut scene = Scene::new(&node::store(&server.database().unwrap()));
     scene.post("before");
     assert_eq!(scene.heard()["body"], "before");
     scene.stored(&["before"]);

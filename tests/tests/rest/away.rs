@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::json;
-use tests::node::Node;
+use tests::node::{self, Node};
 use tests::postgres::Server;
 use tests::wait;
 
@@ -15,8 +15,7 @@ const AT_ONCE: Duration = Duration::from_secs(5);
 #[test]
 fn while_the_database_is_away_pages_are_served_from_the_cache_and_writes_are_refused() {
     let mut server = Server::start().unwrap();
-    let url = server.database().unwrap();
-    let node = Node::alone(&format!("[store]\ncontrol = \"{url}\"\n")).unwrap();
+    let node = Node::alone(&node::store(&server.database().unwrap())).unwrap();
     let mut room = on(node);
     for number in 0..5 {
         room.post(&number.to_string());
@@ -57,7 +56,7 @@ fn while_the_database_is_away_pages_are_served_from_the_cache_and_writes_are_ref
 fn a_database_that_takes_no_writes_is_told_apart_and_is_read() {
     let server = Server::start().unwrap();
     let url = server.database().unwrap();
-    let mut room = on(Node::alone(&format!("[store]\ncontrol = \"{url}\"\n")).unwrap());
+    let mut room = on(Node::alone(&node::store(&url)).unwrap());
     room.post("one");
     let name = url.rsplit('/').next().unwrap();
     let setting = |what: &str| {

@@ -8,7 +8,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 use tests::client::Client;
 use tests::folder::Folder;
-use tests::node::{Node, Plan};
+use tests::node::{self, Node, Plan};
 use tests::rest::{PASSWORD, Rest};
 use tests::wait;
 use tests::world::World;
@@ -80,7 +80,7 @@ fn the_set_of_keys_has_a_tag_and_an_age() {
 #[test]
 fn two_nodes_on_one_database_have_one_set_of_keys_and_take_each_others_tokens() {
     let folder = Folder::new().unwrap();
-    let store = format!("{FAST}[store]\ncontrol = \"sqlite:{}\"\n", folder.file("both.db").display());
+    let store = format!("{FAST}{}", node::store(&format!("sqlite:{}", folder.file("both.db").display())));
     let start = || Plan::new().unwrap().start(&[], &store).unwrap();
     let (one, other) = (start(), start());
     let mut ann = Rest::found(one.http, "acme", "ann").unwrap();
