@@ -22,7 +22,7 @@ use crate::credentials::hs256;
 use crate::sim::random::Random;
 use crate::wait;
 use crate::world::SECRET;
-use ledger::{Channel, Verdict};
+use ledger::{Channel, FAULTS_SAID_MAX, Verdict};
 use people::{Shared, Subscriber};
 use place::Place;
 
@@ -43,8 +43,6 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 const CALM_MS: (u64, u64) = (2_000, 6_000);
 /// After the last fault everything that was acknowledged must have come within this.
 const SETTLED_WITHIN: Duration = Duration::from_secs(90);
-/// As many faults of the store are put in words.
-const FAULTS_SAID_MAX: usize = 20;
 
 /// What is to be soaked.
 #[derive(Clone, Debug, clap::Args)]

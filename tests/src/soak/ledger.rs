@@ -63,8 +63,8 @@ pub struct Verdict {
     pub faults: Vec<String>,
 }
 
-/// As many faults are put in words.
-const FAULTS_SAID_MAX: usize = 20;
+/// As many faults are put in words, of each kind of books.
+pub(super) const FAULTS_SAID_MAX: usize = 20;
 
 impl Books {
     /// Compares.

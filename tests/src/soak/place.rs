@@ -55,10 +55,14 @@ allow_publish_for_client = true
 "#;
 
 /// A position is checked this often, so that a lost tail is found within the soak.
-const TIMES: &str =
-    "position_check = \"5s\"\n[client]\nrecovery_max_publication_limit = 2000\nchannel_limit = 512\n";
+const TIMES: &str = r#"
+[bus]
+position_check = "5s"
 
-const STORED_LIMITS: &str = "[client]\nrecovery_max_publication_limit = 1000\n";
+[client]
+recovery_max_publication_limit = 2000
+channel_limit = 512
+"#;
 
 impl Place {
     /// Starts the bus, then the edges, then nodes that have so many channels with all these users in them.
@@ -77,11 +81,11 @@ impl Place {
         let worlds = Vec::new();
         let mut place = Self { kind, worlds, nets, redis, meeting, cluster, repaired: 0, stored: None };
         for edge in 0..edges {
-            let nodes = planned.as_ref().map_or_else(String::new, Planned::relay);
-            // As much as a node gives at once, where there is one.
-            let nodes = if nodes.is_empty() { nodes } else { format!("{nodes}{STORED_LIMITS}") };
-            let builder =
-                World::builder().relay(&format!("{}{TIMES}{NAMESPACE}", place.bus(edge)?)).relay(&nodes);
+            let builder = World::builder().relay(&place.bus(edge)?).relay(TIMES).relay(NAMESPACE);
+            let builder = match &planned {
+                Some(planned) => planned.behind(builder),
+                None => builder,
+            };
             let world = place.within(builder, edge).start().with_context(|| format!("edge {edge}"))?;
             place.worlds.push(world);
         }

@@ -11,11 +11,21 @@ use super::ledger::{Books, Channel, Id, Place};
 use crate::node::{self, Node, Plan};
 use crate::postgres;
 use crate::rest::Rest;
+use crate::world::Builder;
 
 /// Messages of one page.
 const PAGE: usize = 200;
 /// Pages of one channel: a soak that stores more is too long to be checked.
 const PAGES_MAX: usize = 5_000;
+
+/// Subscriptions are the clients' own business here, since they say what they have seen; at once they get as much as a node gives.
+const RELAY: &str = r#"
+[node]
+subscribe_on_connect = false
+
+[client]
+recovery_max_publication_limit = 1000
+"#;
 
 /// What the nodes store in.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
@@ -55,11 +65,10 @@ impl Planned {
         Ok(Self { plans, postgres })
     }
 
-    /// What relays are told.
-    pub(super) fn relay(&self) -> String {
+    /// Tells an edge of them.
+    pub(super) fn behind(&self, edge: Builder) -> Builder {
         let addresses: Vec<SocketAddr> = self.plans.iter().map(|plan| plan.http).collect();
-        // Subscriptions are the clients' own business here: they say what they have seen.
-        node::relay(&addresses).replace("subscribe_on_connect = true", "subscribe_on_connect = false")
+        edge.relay(&node::relay(&addresses)).relay(RELAY)
     }
 
     /// Starts the nodes; makes the channels, with all these users in all of them.
