@@ -49,7 +49,7 @@ impl Fast {
     }
 
     /// Takes a message that is to be stored. Once this answers it may be delivered, and acknowledged.
-    pub async fn accept(&self, post: Post) -> Result<Taken, Refusal> {
+    pub async fn accept(&self, post: &Post) -> Result<Taken, Refusal> {
         let outcome = self.queue.put(post).await;
         let counter = if outcome.is_ok() { &self.counters.taken } else { &self.counters.refused };
         counter.fetch_add(1, Ordering::Relaxed);
@@ -118,7 +118,7 @@ impl Fast {
         }
         let mut dealt = 0;
         for (store, batch) in groups {
-            match self.store_all(&*store, &batch, stored, give_up).await {
+            match self.store_all(&*store, batch, stored, give_up).await {
                 Ok(done) => {
                     self.queue.done(&done, now).await.map_err(away)?;
                     dealt += done.len();
@@ -136,26 +136,27 @@ impl Fast {
     async fn store_all(
         &self,
         store: &dyn Store,
-        batch: &[Queued],
+        batch: Vec<Queued>,
         stored: &impl Fn(&Post, Posted),
         give_up: bool,
     ) -> Result<Vec<i64>, StoreError> {
-        let posts: Vec<Post> = batch.iter().map(|queued| queued.post.clone()).collect();
+        let (numbers, posts): (Vec<i64>, Vec<Post>) =
+            batch.into_iter().map(|queued| (queued.number, queued.post)).unzip();
         let outcomes = match store.post(&posts).await {
             Err(StoreError::Refused(why)) if give_up => vec![Err(StoreError::Refused(why))],
             outcome => outcome?,
         };
-        let mut done = Vec::with_capacity(batch.len());
-        for (queued, outcome) in batch.iter().zip(outcomes) {
+        let mut done = Vec::with_capacity(posts.len());
+        for ((number, post), outcome) in numbers.into_iter().zip(&posts).zip(outcomes) {
             match outcome {
                 Ok(posted) => {
                     self.counters.stored.fetch_add(1, Ordering::Relaxed);
-                    stored(&queued.post, posted);
+                    stored(post, posted);
                 }
                 Err(StoreError::Moving) => continue,
-                Err(error) => self.give_up(&queued.post, &error),
+                Err(error) => self.give_up(post, &error),
             }
-            done.push(queued.number);
+            done.push(number);
         }
         if done.is_empty() { Err(StoreError::Moving) } else { Ok(done) }
     }

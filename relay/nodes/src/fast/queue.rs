@@ -64,7 +64,15 @@ struct Levels {
 
 #[derive(Debug)]
 struct Asked {
-    post: Post,
+    id: Id,
+    channel: Id,
+    sender: Id,
+    key: String,
+    at: UnixMs,
+    /// All of it, as the file has it.
+    text: String,
+    /// What counts towards the bound.
+    bytes: u64,
     answer: oneshot::Sender<Result<Taken, Refusal>>,
 }
 
@@ -133,9 +141,9 @@ impl Queue {
     }
 
     /// Puts a message in; it is there when this answers.
-    pub async fn put(&self, post: Post) -> Result<Taken, Refusal> {
+    pub async fn put(&self, post: &Post) -> Result<Taken, Refusal> {
         let (answer, answered) = oneshot::channel();
-        self.asks.try_send(Asked { post, answer }).map_err(|_| Refusal::Full)?;
+        self.asks.try_send(Asked::new(post, answer)?).map_err(|_| Refusal::Full)?;
         answered.await.unwrap_or_else(|_| Err(Refusal::Broken("its task has ended".to_owned())))
     }
 
@@ -196,6 +204,18 @@ impl Queue {
     }
 }
 
+impl Asked {
+    fn new(post: &Post, answer: oneshot::Sender<Result<Taken, Refusal>>) -> Result<Self, Refusal> {
+        let Post { id, workspace, channel, sender, at, .. } = *post;
+        let (key, media) = (post.key.as_str().into(), post.media.as_str().into());
+        let body = std::borrow::Cow::Borrowed(&*post.body);
+        let stored = Stored { workspace, channel, sender, key, body, media, at };
+        let text = serde_json::to_string(&stored).map_err(broken)?;
+        let bytes = (post.body.get().len() + post.media.len() + post.key.len()) as u64;
+        Ok(Self { id, channel, sender, key: post.key.clone(), at, text, bytes, answer })
+    }
+}
+
 /// Writes what was asked for, all that waits in one transaction.
 async fn writes(
     pool: SqlitePool,
@@ -217,16 +237,12 @@ async fn writes(
         for (asked, answer) in batch.drain(..).zip(&mut answers) {
             if answer.as_ref().is_ok_and(|taken| !taken.duplicate) {
                 levels.messages.fetch_add(1, Ordering::Relaxed);
-                levels.bytes.fetch_add(bytes_of(&asked.post), Ordering::Relaxed);
+                levels.bytes.fetch_add(asked.bytes, Ordering::Relaxed);
             }
             // Who does not wait any more will find it by the key.
             let _ = asked.answer.send(answer);
         }
     }
-}
-
-fn bytes_of(post: &Post) -> u64 {
-    (post.body.get().len() + post.media.len() + post.key.len()) as u64
 }
 
 async fn write(
@@ -238,21 +254,20 @@ async fn write(
     let mut answers = Vec::with_capacity(batch.len());
     // Within a batch a key may come twice, too: each looks at what those before it have written.
     let mut seen = BTreeMap::new();
-    for Asked { post, .. } in batch {
-        let place = (post.channel, post.sender, post.key.as_str());
+    for asked in batch {
+        let place = (asked.channel, asked.sender, asked.key.as_str());
         let known = match seen.get(&place) {
             Some(id) => Some(*id),
             None => find(&mut work, place).await?,
         };
-        let bytes = bytes_of(post);
         answers.push(match known {
             Some(id) => Ok(Taken { id, duplicate: true }),
-            None if room.0 == 0 || room.1 < bytes => Err(Refusal::Full),
+            None if room.0 == 0 || room.1 < asked.bytes => Err(Refusal::Full),
             None => {
-                *room = (room.0 - 1, room.1 - bytes);
-                insert(&mut work, post, bytes).await?;
-                seen.insert(place, post.id);
-                Ok(Taken { id: post.id, duplicate: false })
+                *room = (room.0 - 1, room.1 - asked.bytes);
+                insert(&mut work, asked).await?;
+                seen.insert(place, asked.id);
+                Ok(Taken { id: asked.id, duplicate: false })
             }
         });
     }
@@ -274,24 +289,15 @@ async fn find(
     Ok(row.map(|row| Id(row.get(0))))
 }
 
-async fn insert(work: &mut SqliteConnection, post: &Post, bytes: u64) -> Result<(), Refusal> {
-    let stored = Stored {
-        workspace: post.workspace,
-        channel: post.channel,
-        sender: post.sender,
-        key: post.key.as_str().into(),
-        body: std::borrow::Cow::Borrowed(&*post.body),
-        media: post.media.as_str().into(),
-        at: post.at,
-    };
+async fn insert(work: &mut SqliteConnection, asked: &Asked) -> Result<(), Refusal> {
     sqlx::query("INSERT INTO queue (channel, sender, key, id, post, bytes, at) VALUES (?, ?, ?, ?, ?, ?, ?)")
-        .bind(post.channel.0)
-        .bind(post.sender.0)
-        .bind(&post.key)
-        .bind(post.id.0)
-        .bind(serde_json::to_string(&stored).map_err(broken)?)
-        .bind(i64::try_from(bytes).unwrap_or(i64::MAX))
-        .bind(post.at)
+        .bind(asked.channel.0)
+        .bind(asked.sender.0)
+        .bind(&asked.key)
+        .bind(asked.id.0)
+        .bind(&asked.text)
+        .bind(i64::try_from(asked.bytes).unwrap_or(i64::MAX))
+        .bind(asked.at)
         .execute(work)
         .await
         .map(drop)

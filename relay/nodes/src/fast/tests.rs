@@ -82,11 +82,11 @@ async fn what_was_taken_is_stored_once_and_in_order() {
     let folder = Folder::new();
     let (fast, store) = (queue(&folder.file("queue.db"), BOUNDS).await, store(&folder).await);
     for number in 1..=50 {
-        let taken = fast.accept(post(number, CHANNEL)).await.unwrap();
+        let taken = fast.accept(&post(number, CHANNEL)).await.unwrap();
         assert_eq!(taken, Taken { id: Id(number), duplicate: false });
     }
     let again = Post { id: Id(99), ..post(3, CHANNEL) };
-    assert_eq!(fast.accept(again).await.unwrap(), Taken { id: Id(3), duplicate: true });
+    assert_eq!(fast.accept(&again).await.unwrap(), Taken { id: Id(3), duplicate: true });
     let told = drained(&fast, &store).await;
     let offsets: Vec<(i64, u64)> =
         told.iter().map(|posted| (posted.message.id.0, posted.message.offset)).collect();
@@ -95,7 +95,7 @@ async fn what_was_taken_is_stored_once_and_in_order() {
     assert_eq!(store.position(CHANNEL).await.unwrap().unwrap().top, 50);
     let later = Post { id: Id(99), ..post(3, CHANNEL) };
     assert_eq!(
-        fast.accept(later).await.unwrap(),
+        fast.accept(&later).await.unwrap(),
         Taken { id: Id(3), duplicate: true },
         "keys are remembered"
     );
@@ -108,7 +108,7 @@ async fn it_outlives_its_program() {
     let store = store(&folder).await;
     let before = queue(&file, BOUNDS).await;
     for number in 1..=5 {
-        before.accept(post(number, CHANNEL)).await.unwrap();
+        before.accept(&post(number, CHANNEL)).await.unwrap();
     }
     drop(before);
     let after = queue(&file, BOUNDS).await;
@@ -122,23 +122,23 @@ async fn what_finds_no_room_is_refused_before_anybody_has_seen_it() {
     let folder = Folder::new();
     let fast = queue(&folder.file("queue.db"), Bounds { messages: 3, bytes: 10_000 }).await;
     for number in 1..=3 {
-        fast.accept(post(number, CHANNEL)).await.unwrap();
+        fast.accept(&post(number, CHANNEL)).await.unwrap();
     }
-    assert_eq!(fast.accept(post(4, CHANNEL)).await, Err(Refusal::Full));
+    assert_eq!(fast.accept(&post(4, CHANNEL)).await, Err(Refusal::Full));
     assert_eq!(fast.counters().refused.load(Ordering::Relaxed), 1);
     drained(&fast, &store(&folder).await).await;
-    fast.accept(post(4, CHANNEL)).await.unwrap();
+    fast.accept(&post(4, CHANNEL)).await.unwrap();
     let narrow = queue(&folder.file("narrow.db"), Bounds { messages: 100, bytes: 30 }).await;
-    narrow.accept(post(1, CHANNEL)).await.unwrap();
-    assert_eq!(narrow.accept(post(2, CHANNEL)).await, Err(Refusal::Full), "bytes are bounded too");
+    narrow.accept(&post(1, CHANNEL)).await.unwrap();
+    assert_eq!(narrow.accept(&post(2, CHANNEL)).await, Err(Refusal::Full), "bytes are bounded too");
 }
 
 #[tokio::test]
 async fn a_message_that_no_store_takes_is_given_up_and_counted_and_others_are_stored() {
     let folder = Folder::new();
     let (fast, store) = (queue(&folder.file("queue.db"), BOUNDS).await, store(&folder).await);
-    fast.accept(post(1, Id(404))).await.unwrap();
-    fast.accept(post(2, CHANNEL)).await.unwrap();
+    fast.accept(&post(1, Id(404))).await.unwrap();
+    fast.accept(&post(2, CHANNEL)).await.unwrap();
     let told = drained(&fast, &store).await;
     assert_eq!(told.iter().map(|posted| posted.message.id).collect::<Vec<_>>(), [Id(2)]);
     assert_eq!(fast.counters().lost.load(Ordering::Relaxed), 1);
@@ -148,7 +148,7 @@ async fn a_message_that_no_store_takes_is_given_up_and_counted_and_others_are_st
 async fn while_the_store_is_away_all_of_it_waits() {
     let folder = Folder::new();
     let (fast, store) = (queue(&folder.file("queue.db"), BOUNDS).await, store(&folder).await);
-    fast.accept(post(1, CHANNEL)).await.unwrap();
+    fast.accept(&post(1, CHANNEL)).await.unwrap();
     let tries = AtomicU32::new(0);
     let shard = |_, _| {
         let away = tries.fetch_add(1, Ordering::Relaxed) < 2;

@@ -53,7 +53,7 @@ pub async fn post(
 
 /// Has a message delivered at once, and stored by the queue: its place in the stream is not known yet, and told as 0.
 async fn soon(node: &Node, channel: &Channel, post: Post) -> Result<Posted, Problem> {
-    let taken = node.fast.accept(post.clone()).await?;
+    let taken = node.fast.accept(&post).await?;
     let Post { sender, key, body, media, at, .. } = post;
     let message = Message {
         id: taken.id,
@@ -67,13 +67,13 @@ async fn soon(node: &Node, channel: &Channel, post: Post) -> Result<Posted, Prob
         edited_at: 0,
         deleted_at: 0,
     };
+    let entry = Entry { offset: 0, kind: EntryKind::Posted, message };
     if !taken.duplicate {
-        let entry = Entry { offset: 0, kind: EntryKind::Posted, message: message.clone() };
         let told = publication(channel.workspace, &entry);
         let told = told.map_err(|error| Problem::new(Kind::Internal, error.to_string()))?;
         node.dispatch.publish(Name::stream(channel).to_string(), told.data, told.id);
     }
-    Ok(Posted { message, epoch: String::new(), duplicate: taken.duplicate })
+    Ok(Posted { message: entry.message, epoch: String::new(), duplicate: taken.duplicate })
 }
 
 /// Stores what the queue of fast channels holds, for ever.
