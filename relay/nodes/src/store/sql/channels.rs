@@ -62,25 +62,6 @@ impl Database {
         row.map(rows::channel).transpose()
     }
 
-    pub(super) async fn set_channel_name(
-        &self,
-        workspace: Id,
-        channel: Id,
-        name: &str,
-    ) -> Result<(), StoreError> {
-        let mut tx = self.begin_in(workspace).await?;
-        let done = sqlx::query("UPDATE channels SET name = $3 WHERE workspace = $1 AND id = $2")
-            .bind(workspace.0)
-            .bind(channel.0)
-            .bind(name)
-            .execute(&mut *tx)
-            .await?;
-        if done.rows_affected() == 0 {
-            return Err(StoreError::Missing);
-        }
-        tx.commit().await
-    }
-
     pub(super) async fn one_standing(
         &self,
         workspace: Id,

@@ -1,10 +1,10 @@
-//! A home's part as the contract has it: each method is at its subject.
+//! A home's part as the contract has it: each method is at its subject, but for the names of all.
 //!
 //! Compiled once for each kind of database, which is `super`.
 
 use super::Database;
 use crate::model::{Channel, Id, Member, UnixMs, User, Workspace};
-use crate::store::{Answer, Conversation, Home, Latest, Notice, Preferences, Session, Standing};
+use crate::store::{Answer, Conversation, Home, Latest, Notice, Preferences, Session, Standing, StoreError};
 
 impl Home for Database {
     fn add_workspace<'a>(&'a self, workspace: &'a Workspace) -> Answer<'a, ()> {
@@ -28,7 +28,8 @@ impl Home for Database {
     }
 
     fn rename_user<'a>(&'a self, workspace: Id, user: Id, display_name: &'a str) -> Answer<'a, ()> {
-        Box::pin(self.set_display_name(workspace, user, display_name))
+        let update = "UPDATE users SET display_name = $3 WHERE workspace = $1 AND id = $2";
+        Box::pin(self.rename(update, workspace, user, display_name))
     }
 
     fn add_session<'a>(&'a self, workspace: Id, session: &'a Session) -> Answer<'a, ()> {
@@ -52,7 +53,8 @@ impl Home for Database {
     }
 
     fn rename_channel<'a>(&'a self, workspace: Id, channel: Id, name: &'a str) -> Answer<'a, ()> {
-        Box::pin(self.set_channel_name(workspace, channel, name))
+        let update = "UPDATE channels SET name = $3 WHERE workspace = $1 AND id = $2";
+        Box::pin(self.rename(update, workspace, channel, name))
     }
 
     fn standing(&self, workspace: Id, channel: Id, user: Id) -> Answer<'_, Option<Standing>> {
@@ -119,5 +121,22 @@ impl Home for Database {
 
     fn drop_notices<'a>(&'a self, numbers: &'a [u64]) -> Answer<'a, ()> {
         Box::pin(self.delete_notices(numbers))
+    }
+}
+
+impl Database {
+    async fn rename(
+        &self,
+        update: &'static str,
+        workspace: Id,
+        id: Id,
+        name: &str,
+    ) -> Result<(), StoreError> {
+        let mut tx = self.begin_in(workspace).await?;
+        let done = sqlx::query(update).bind(workspace.0).bind(id.0).bind(name).execute(&mut *tx).await?;
+        if done.rows_affected() == 0 {
+            return Err(StoreError::Missing);
+        }
+        tx.commit().await
     }
 }

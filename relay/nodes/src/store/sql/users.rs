@@ -80,25 +80,6 @@ impl Database {
         Ok(query.fetch_all(&mut *self.reader().await?).await?.into_iter().map(rows::user).collect())
     }
 
-    pub(super) async fn set_display_name(
-        &self,
-        workspace: Id,
-        user: Id,
-        name: &str,
-    ) -> Result<(), StoreError> {
-        let mut tx = self.begin_in(workspace).await?;
-        let done = sqlx::query("UPDATE users SET display_name = $3 WHERE workspace = $1 AND id = $2")
-            .bind(workspace.0)
-            .bind(user.0)
-            .bind(name)
-            .execute(&mut *tx)
-            .await?;
-        if done.rows_affected() == 0 {
-            return Err(StoreError::Missing);
-        }
-        tx.commit().await
-    }
-
     pub(super) async fn insert_session(&self, workspace: Id, session: &Session) -> Result<(), StoreError> {
         let mut tx = self.begin_in(workspace).await?;
         sqlx::query("INSERT INTO sessions (hash, workspace, user_id, ends_at) VALUES ($1, $2, $3, $4)")
