@@ -52,7 +52,7 @@ impl Plan {
         self.folder.file(name)
     }
 
-    /// Starts it; it tells these relays. `text` is further TOML, whose tables are not `[http]` nor `[relays]`.
+    /// Starts it; it tells these relays. `text` is TOML that is laid over its defaults.
     pub fn start(self, relays: &[SocketAddr], text: &str) -> Result<Node> {
         let relays: Vec<String> = relays.iter().map(|relay| format!("\"{relay}\"")).collect();
         let own = format!(

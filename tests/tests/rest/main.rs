@@ -10,3 +10,4 @@ mod program;
 mod rights;
 mod room;
 mod sign_in;
+mod sites;

@@ -71,14 +71,6 @@ fn what_was_stored_is_there_after_an_orderly_end_and_after_a_crash() {
 }
 
 #[test]
-fn pages_of_other_sites_may_not_ask_unless_the_configuration_says_so() {
-    let mut room = crate::room::on(Node::alone("").unwrap());
-    let origin = [("origin", "https://app.example.com"), ("access-control-request-method", "POST")];
-    let refused = room.ann.request("OPTIONS", "/v1/me", &origin, None).unwrap();
-    assert_eq!((refused.status, refused.field("access-control-allow-origin")), (405, None));
-}
-
-#[test]
 fn metrics_count_requests_by_route_and_status() {
     let mut room = crate::room::room();
     room.post("one");

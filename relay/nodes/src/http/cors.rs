@@ -13,10 +13,12 @@ use crate::state::Node;
 /// Answers preflights of allowed sites, and tells browsers that their pages may read answers.
 pub(super) async fn cors(State(node): State<Arc<Node>>, request: Request, next: Next) -> Response {
     let allowed = &node.checked.config.http.allowed_origins;
+    if allowed.is_empty() {
+        return next.run(request).await;
+    }
     let origin = request.headers().get(header::ORIGIN).filter(|origin| is_allowed(allowed, origin)).cloned();
-    let Some(origin) = origin else { return next.run(request).await };
     let asked = request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
-    let mut response = if request.method() == Method::OPTIONS && asked {
+    let mut response = if request.method() == Method::OPTIONS && asked && origin.is_some() {
         let mut response = Response::new(Body::empty());
         *response.status_mut() = StatusCode::NO_CONTENT;
         preflight(response.headers_mut());
@@ -25,12 +27,13 @@ pub(super) async fn cors(State(node): State<Arc<Node>>, request: Request, next: 
         next.run(request).await
     };
     let headers = response.headers_mut();
-    headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
-    headers.insert(
-        header::ACCESS_CONTROL_EXPOSE_HEADERS,
-        HeaderValue::from_static("etag, retry-after, cache-status"),
-    );
+    // In every answer: one that is kept without the fields below is none for a page that needs them.
     headers.append(header::VARY, HeaderValue::from_static("origin"));
+    if let Some(origin) = origin {
+        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+        let exposed = HeaderValue::from_static("etag, retry-after, cache-status");
+        headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, exposed);
+    }
     response
 }
 
