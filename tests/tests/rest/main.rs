@@ -11,3 +11,4 @@ mod rights;
 mod room;
 mod sign_in;
 mod sites;
+mod slow;

@@ -28,6 +28,10 @@ use crate::relays::answers;
 use crate::report;
 use crate::state::Node;
 
+/// What is under way in a database goes on.
+const TOOK_TOO_LONG: &str =
+    "It took too long. Whether a write was done is not known: the same request with the same key tells";
+
 /// Everything that is served.
 pub fn routes(node: &Arc<Node>) -> Router {
     openapi::routes()
@@ -48,7 +52,7 @@ async fn bounded(State(node): State<Arc<Node>>, request: Request, next: Next) ->
     let route = route.unwrap_or_else(|| "none".to_owned());
     let response = match node.counters.begin(node.checked.config.limits.requests) {
         Some(_under_way) => {
-            let late = |_| Problem::new(Kind::Busy, "It took too long").into_response();
+            let late = |_| Problem::new(Kind::Busy, TOOK_TOO_LONG).into_response();
             time::timeout(ANSWER_WITHIN, next.run(request)).await.unwrap_or_else(late)
         }
         None => Problem::new(Kind::Busy, "").into_response(),
