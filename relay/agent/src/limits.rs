@@ -48,6 +48,8 @@ pub(crate) const PROXY_RETRY_PAUSE: Duration = Duration::from_millis(50);
 pub(crate) const PROXIES_MAX: usize = 256;
 /// Addresses of nodes.
 pub(crate) const NODE_ADDRESSES_MAX: usize = 64;
+/// How long a connection to one waits for the next call: less than the 30 s after which nodes end it.
+pub(crate) const NODE_IDLE_FOR: Duration = Duration::from_secs(20);
 /// How long nodes may take for one answer, all tries together: a shard waits little longer.
 pub(crate) const NODE_WITHIN: Duration = Duration::from_secs(4);
 /// Questions that are with nodes at once; more wait.

@@ -25,7 +25,7 @@ use wire::node::PREFIX;
 use super::counters::{Counters, Ends, Word};
 use crate::fetch;
 use crate::limits::{
-    NODE_ANSWER_BYTES_MAX, NODE_CALLS_MAX, NODE_PAUSE_MAX, NODE_WITHIN, PROXY_IDLE_FOR, PROXY_IDLE_MAX,
+    NODE_ANSWER_BYTES_MAX, NODE_CALLS_MAX, NODE_IDLE_FOR, NODE_PAUSE_MAX, NODE_WITHIN, PROXY_IDLE_MAX,
 };
 use crate::log::log;
 
@@ -124,7 +124,7 @@ impl Pool {
             .wrap_connector(tcp);
         let mut builder = Client::builder(TokioExecutor::new());
         builder.pool_timer(TokioTimer::new());
-        builder.pool_idle_timeout(PROXY_IDLE_FOR).pool_max_idle_per_host(PROXY_IDLE_MAX);
+        builder.pool_idle_timeout(NODE_IDLE_FOR).pool_max_idle_per_host(PROXY_IDLE_MAX);
         let authorization = HeaderValue::from_bytes(&[b"Bearer ", key].concat());
         let mut authorization =
             authorization.map_err(|_| ("key", "is nothing that HTTP can carry".to_owned()))?;
