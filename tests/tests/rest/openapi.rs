@@ -28,17 +28,8 @@ fn the_node_does_what_its_description_says() {
         .arg("run")
         .arg(format!("http://{}/openapi.json", node.http));
     command.arg("--header").arg(format!("Authorization: Bearer {}", ann.token()));
-    command.args([
-        "--seed",
-        "7",
-        "--max-examples",
-        EXAMPLES,
-        "--workers",
-        "2",
-        "--checks",
-        "all",
-        "--no-color",
-    ]);
+    // All checks are made where none is named; named here they would be made in spite of the exceptions in the configuration.
+    command.args(["--seed", "7", "--max-examples", EXAMPLES, "--workers", "2", "--no-color"]);
     command.env("SCHEMATHESIS_HOOKS", "hooks").env("PYTHONPATH", &ours).env("PYTHONDONTWRITEBYTECODE", "1");
     // Where it keeps its notes.
     command.current_dir(folder.file(""));
