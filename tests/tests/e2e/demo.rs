@@ -4,12 +4,10 @@ use std::process::{Command, Stdio};
 
 use tests::script;
 
-use crate::up::{Place, ready};
+use crate::up::started;
 
 fn in_chromium(scenario: &str) {
-    let place = Place::new(scenario);
-    let mut up = place.up();
-    let said = ready(&mut up);
+    let (place, up, said) = started(scenario);
     let page = format!("http://127.0.0.1:{}/demo/", place.node);
     assert!(said.contains(&page), "{said}");
     let script = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("e2e/demo.mjs");

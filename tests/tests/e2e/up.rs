@@ -11,18 +11,20 @@ use rustix::process::{Pid, Signal, kill_process};
 use tests::process::{Program, programs};
 use tests::wait;
 
-const WITHIN: Duration = Duration::from_secs(30);
+const WITHIN: Duration = Duration::from_secs(60);
+/// How often other ports are tried.
+const TRIES: usize = 4;
 
 /// A folder and three free ports of one run.
 pub(crate) struct Place {
     pub(crate) folder: PathBuf,
     port: u16,
-    pub(crate) metrics: u16,
+    metrics: u16,
     pub(crate) node: u16,
 }
 
 impl Place {
-    pub(crate) fn new(name: &str) -> Self {
+    fn new(name: &str) -> Self {
         let folder = std::env::temp_dir().join(format!("headland-up-{}-{name}", std::process::id()));
         fs::create_dir_all(&folder).unwrap();
         let held = [(); 3].map(|()| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap());
@@ -30,7 +32,7 @@ impl Place {
         Self { folder, port, metrics, node }
     }
 
-    pub(crate) fn up(&self) -> Program {
+    fn up(&self) -> Program {
         let programs = programs().unwrap();
         let [port, metrics, node] = [self.port, self.metrics, self.node].map(|port| port.to_string());
         let folder = self.folder.display().to_string();
@@ -58,13 +60,22 @@ impl Drop for Place {
     }
 }
 
-/// Waits until it says that it is up; what it says.
-pub(crate) fn ready(up: &mut Program) -> String {
-    wait::until("up", WITHIN, || {
-        let said = up.log();
-        (said.contains("await room.ready()") || up.check().is_err()).then_some(said)
-    })
-    .unwrap()
+/// Starts it and waits until it says that it is up; what it says. With other ports where somebody took one meanwhile.
+pub(crate) fn started(name: &str) -> (Place, Program, String) {
+    let mut tries = 1..TRIES;
+    loop {
+        let place = Place::new(name);
+        let mut up = place.up();
+        let said = wait::until("up", WITHIN, || {
+            let ended = up.check().is_err();
+            let said = up.log();
+            (ended || said.contains("await room.ready()")).then_some(said)
+        })
+        .unwrap();
+        if !said.contains("in use") || tries.next().is_none() {
+            return (place, up, said);
+        }
+    }
 }
 
 /// The processes that a process has started.
@@ -82,9 +93,7 @@ fn alive(pid: i32) -> bool {
 
 #[test]
 fn what_it_prints_works_and_one_ctrl_c_ends_everything() {
-    let place = Place::new("works");
-    let mut up = place.up();
-    let said = ready(&mut up);
+    let (place, mut up, said) = started("works");
     let programs = children(up.pid());
     assert_eq!(programs.len(), 3, "node, relay and gateway: {said}");
     // The ten lines as they are printed, beside the installed libraries, as after `npm i centrifuge ws`.
@@ -112,9 +121,7 @@ fn what_it_prints_works_and_one_ctrl_c_ends_everything() {
 
 #[test]
 fn a_program_that_dies_ends_the_rest_and_its_last_lines_are_shown() {
-    let place = Place::new("dies");
-    let mut up = place.up();
-    ready(&mut up);
+    let (_place, mut up, _) = started("dies");
     let programs = children(up.pid());
     kill_process(Pid::from_raw(programs[0]).unwrap(), Signal::KILL).unwrap();
     assert!(!up.ended(WITHIN).unwrap().success());
