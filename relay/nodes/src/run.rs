@@ -135,19 +135,27 @@ async fn serve(checked: Checked) -> Result<(), StartError> {
         routes = routes.merge(demo.routes());
     }
     let http = tokio::spawn(http::serve(listener, Arc::clone(&node), routes, stopped));
+    // On the runtime's own threads, where what wakes it is near.
+    let mut telling = tokio::spawn({
+        let node = Arc::clone(&node);
+        async move { node.teller.serve(work, || node.clock.unix()).await }
+    });
     tokio::select! {
         () = tokens::keep(&node) => {}
         () = message::keep_marks(&node) => {}
         () = message::keep_fast(&node) => {}
         () = numbers::keep(&node) => {}
-        () = node.teller.serve(work, || node.clock.unix()) => {}
+        _ = &mut telling => {}
         _ = terminate.recv() => log!("SIGTERM: stopping"),
         _ = interrupt.recv() => log!("SIGINT: stopping"),
     }
     let _ = stop.send(true);
+    // What the last requests store is told as well.
     let _ = time::timeout(STOP_WITHIN, http).await;
+    telling.abort();
     let last = async {
         message::flush_marks(&node).await;
+        node.teller.write_books().await;
         leave(&node).await;
     };
     let _ = time::timeout(STOP_WITHIN, last).await;

@@ -23,10 +23,16 @@ pub(super) const SWEEP_EVERY: std::time::Duration = std::time::Duration::from_se
 pub(super) const SWEEP_CHANNELS: usize = 256;
 /// See [`SWEEP_CHANNELS`].
 pub(super) const SWEEP_ENTRIES: usize = 128;
+/// What relays have taken is written down so often at most ..
+pub(super) const BOOKS_PAUSE: std::time::Duration = std::time::Duration::from_millis(50);
+/// .. or once so many channels wait for it.
+pub(super) const BOOKS_CHANNELS_MAX: usize = 4096;
 /// Messages that are made findable in one transaction.
 pub(super) const INDEX_MESSAGES: usize = 256;
-/// The search learns of what was stored so often at most.
+/// The search learns of what was stored so often at most ..
 pub(super) const INDEX_PAUSE: std::time::Duration = std::time::Duration::from_millis(100);
+/// .. and leaves the database to others for so many times as long as it has used it.
+pub(super) const INDEX_YIELD: u32 = 3;
 /// Notices that are dealt with at once.
 pub(super) const NOTICES: usize = 64;
 /// How often a notice is told anew because the membership has changed meanwhile, before the next round.

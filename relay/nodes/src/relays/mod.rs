@@ -3,6 +3,7 @@
 //! Owns names on the bus and the way to it. Never stores anything.
 
 pub(crate) mod answers;
+mod books;
 mod client;
 pub mod dispatch;
 mod limits;

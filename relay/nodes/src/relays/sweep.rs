@@ -9,7 +9,7 @@ use tokio::time;
 use super::dispatch::Announcement;
 use super::limits::{NOTICE_TURNS, NOTICES, SWEEP_CHANNELS, SWEEP_ENTRIES, SWEEP_EVERY};
 use super::names::{Family, Name, UserName};
-use super::teller::{Teller, distinct};
+use super::teller::{Teller, distinct, unless_gone};
 use super::words::Command;
 use crate::model::{Channel, Id};
 use crate::store::{Notice, Store, StoreError, Unannounced};
@@ -33,7 +33,7 @@ impl Teller {
                 let found = match store.unannounced(SWEEP_CHANNELS).await {
                     Ok(found) => found,
                     Err(error) => {
-                        self.unless_gone(&error, "what is to be announced");
+                        unless_gone(&error, "what is to be announced");
                         continue;
                     }
                 };
@@ -61,7 +61,7 @@ impl Teller {
             Ok(Some(channel)) => Name::stream(&channel),
             Ok(None) => return Ok(()),
             Err(error) => {
-                self.unless_gone(&error, "a channel that is to be announced");
+                unless_gone(&error, "a channel that is to be announced");
                 return Ok(());
             }
         };
@@ -72,7 +72,7 @@ impl Teller {
                 Ok(Some(entries)) => entries,
                 Ok(None) => return Ok(()),
                 Err(error) => {
-                    self.unless_gone(&error, "entries that are to be announced");
+                    unless_gone(&error, "entries that are to be announced");
                     return Ok(());
                 }
             };
@@ -102,7 +102,7 @@ impl Teller {
 
     /// Whether there are more that can be told at once.
     async fn tell_notices(&self, home: &dyn Store, now: i64) -> Result<bool, ()> {
-        let failed = |error: StoreError| self.unless_gone(&error, "notices of members");
+        let failed = |error: StoreError| unless_gone(&error, "notices of members");
         let notices = home.notices(now + 1, NOTICES).await.map_err(failed)?;
         let (count, mut waiting) = (notices.len(), group(&notices));
         for _ in 0..NOTICE_TURNS {

@@ -1,24 +1,28 @@
-//! The tasks that tell relays what was stored, and the databases that it was told.
+//! The tasks that tell relays what was stored.
 //!
 //! Owns the order: an entry counts as announced once a relay has it and the list of conversations knows of it. Whatever goes wrong is
 //! left to the sweep, which asks the stores.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use tokio::sync::{Notify, mpsc};
+use tokio::time::Instant;
 use tokio::{join, time};
 
+use super::books::Books;
 use super::client::Api;
 use super::dispatch::{Announcement, Job, Shared, Work};
-use super::limits::{BATCH_BYTES, BATCH_JOBS, INDEX_MESSAGES, INDEX_PAUSE, RELAY_PAUSE, SWEEP_EVERY};
-use super::names::{Family, Name};
+use super::limits::{
+    BATCH_BYTES, BATCH_JOBS, INDEX_MESSAGES, INDEX_PAUSE, INDEX_YIELD, RELAY_PAUSE, SWEEP_EVERY,
+};
+use super::names::Family;
 use super::words::Command;
 use crate::log::log;
 use crate::model::{EntryKind, Id};
 use crate::store::route::Router;
-use crate::store::{Latest, Store, StoreError, Streams};
+use crate::store::{Store, StoreError};
 
 /// See the module.
 #[derive(Debug)]
@@ -28,15 +32,13 @@ pub struct Teller {
     pub(super) api: Option<Api>,
     pub(super) shared: Arc<Shared>,
     /// Something may be made findable.
-    indexing: Notify,
+    pub(super) indexing: Notify,
+    pub(super) books: Books,
     /// It has been said that a relay refuses announcements.
     complained: AtomicBool,
     /// What was done.
     pub counters: Counters,
 }
-
-/// Channels, each with what has been announced of it.
-type Tops = Vec<(Id, u64)>;
 
 /// Totals since the start.
 #[derive(Debug, Default)]
@@ -58,7 +60,8 @@ impl Teller {
     pub fn new(router: Arc<Router>, api: Option<Api>, work: &Work) -> Self {
         let shared = Arc::clone(&work.shared);
         let (indexing, complained) = (Notify::new(), AtomicBool::new(false));
-        Self { router, api, shared, indexing, complained, counters: Counters::default() }
+        let (books, counters) = (Books::default(), Counters::default());
+        Self { router, api, shared, indexing, books, complained, counters }
     }
 
     /// Whether relays are told, as far as is known. True where there is nobody to tell.
@@ -74,6 +77,7 @@ impl Teller {
             self.lane(b),
             self.lane(c),
             self.lane(d),
+            self.keep_books(),
             self.sweep(),
             self.notices(clock),
             self.index()
@@ -117,23 +121,14 @@ impl Teller {
         self.announce(&announcements, events).await.is_ok()
     }
 
-    /// Tells relays of entries, in order for each channel, and databases that relays have them. `more` goes before. The error: no relay
-    /// could be told, or some database could not.
+    /// Tells relays of entries, in order for each channel, and has it noted. `more` goes before. The error: not everything could be told.
     pub(super) async fn announce(&self, all: &[Announcement], more: Vec<Command>) -> Result<(), ()> {
-        let (told, listed) = join!(self.tell(all, more), self.list(all));
-        let mut tops: BTreeMap<Id, (Name, u64)> = BTreeMap::new();
-        let mut missing: Vec<Id> = Vec::new();
-        for (announcement, told) in all.iter().zip(told.iter().flatten()) {
-            let (name, offset) = (announcement.name, announcement.entry.offset);
-            if *told {
-                tops.insert(name.channel, (name, offset));
-            } else {
-                missing.push(name.channel);
-            }
-        }
-        tops.retain(|channel, (name, _)| !missing.contains(channel) && !listed.contains(&name.workspace));
-        let marked = self.mark(tops.into_values()).await;
-        if told.is_some() && missing.is_empty() && listed.is_empty() { marked } else { Err(()) }
+        let told = self.tell(all, more).await;
+        let taken = |place: usize| told.as_ref().is_some_and(|told| told[place]);
+        let untold = all.iter().enumerate().filter(|(place, _)| !taken(*place));
+        let untold: BTreeSet<Id> = untold.map(|(_, announcement)| announcement.name.channel).collect();
+        self.book(all, &untold).await;
+        if told.is_some() && untold.is_empty() { Ok(()) } else { Err(()) }
     }
 
     /// For each announcement whether a relay has it. `None`: no relay could be told.
@@ -179,66 +174,19 @@ impl Teller {
         Some(told)
     }
 
-    /// Tells the lists of conversations. The workspaces for which that failed.
-    async fn list(&self, all: &[Announcement]) -> Vec<Id> {
-        let mut latest: BTreeMap<Id, HashMap<Id, Latest>> = BTreeMap::new();
-        for Announcement { name, entry, .. } in all {
-            let (top, message) = (entry.offset, entry.message.clone());
-            let known = latest.entry(name.workspace).or_default().entry(name.channel);
-            let known = known.or_insert_with(|| Latest { top, message: message.clone() });
-            let newer = (message.offset, top) > (known.message.offset, known.top);
-            known.top = known.top.max(top);
-            if newer {
-                known.message = message;
-            }
-        }
-        let mut failed = Vec::new();
-        for (workspace, latest) in latest {
-            let latest: Vec<Latest> = latest.into_values().collect();
-            let told = async { self.router.home(workspace).await?.set_latest(workspace, &latest).await };
-            if let Err(error) = told.await {
-                self.unless_gone(&error, "the list of conversations");
-                failed.extend((error != StoreError::Missing).then_some(workspace));
-            }
-        }
-        failed
-    }
-
-    async fn mark(&self, tops: impl Iterator<Item = (Name, u64)>) -> Result<(), ()> {
-        let mut shards: Vec<(Arc<dyn Store>, Tops)> = Vec::new();
-        let mut result = Ok(());
-        for (name, top) in tops {
-            match self.router.shard(name.workspace, name.channel).await {
-                Ok(store) => match shards.iter_mut().find(|(known, _)| Arc::ptr_eq(known, &store)) {
-                    Some((_, tops)) => tops.push((name.channel, top)),
-                    None => shards.push((store, vec![(name.channel, top)])),
-                },
-                Err(error) => {
-                    self.unless_gone(&error, "what was announced");
-                    result = Err(());
-                }
-            }
-        }
-        for (store, tops) in shards {
-            if let Err(error) = Streams::announced(&*store, &tops).await {
-                self.unless_gone(&error, "what was announced");
-                result = Err(());
-            }
-        }
-        self.indexing.notify_one();
-        result
-    }
-
     /// Makes what was stored findable.
     async fn index(&self) {
         loop {
             for store in self.stores() {
                 loop {
-                    match store.index(INDEX_MESSAGES).await {
+                    let since = Instant::now();
+                    let done = store.index(INDEX_MESSAGES).await;
+                    time::sleep(since.elapsed() * INDEX_YIELD).await;
+                    match done {
                         Ok(count) if count >= INDEX_MESSAGES => {}
                         Ok(_) => break,
                         Err(error) => {
-                            self.unless_gone(&error, "the search");
+                            unless_gone(&error, "the search");
                             break;
                         }
                     }
@@ -254,12 +202,6 @@ impl Teller {
     pub(super) fn stores(&self) -> Vec<Arc<dyn Store>> {
         distinct(self.router.stores())
     }
-
-    pub(super) fn unless_gone(&self, error: &StoreError, what: &str) {
-        if !matches!(error, StoreError::Missing | StoreError::Moving) {
-            log!("{what}: {error}");
-        }
-    }
 }
 
 /// Each once, in this order.
@@ -271,4 +213,11 @@ pub(super) fn distinct<'s>(all: impl Iterator<Item = &'s Arc<dyn Store>>) -> Vec
         }
     }
     stores
+}
+
+/// Says an error, unless it only means that a workspace has gone or goes elsewhere.
+pub(super) fn unless_gone(error: &StoreError, what: &str) {
+    if !matches!(error, StoreError::Missing | StoreError::Moving) {
+        log!("{what}: {error}");
+    }
 }

@@ -12,6 +12,10 @@ pub const MIGRATE_TRIES: usize = 10;
 pub const MIGRATE_PAUSE: Duration = Duration::from_millis(100);
 /// Connections that read one SQLite database at once.
 pub const SQLITE_READERS: u32 = 4;
+/// What one connection to a SQLite database keeps of it in memory.
+pub const SQLITE_CACHE_KIB: u32 = 32 * 1024;
+/// Pages of 4 KiB that SQLite's log holds before they go to their places: each page once, however often it was written meanwhile.
+pub const SQLITE_WAL_PAGES: u32 = 16 * 1024;
 /// Connections to one PostgreSQL database.
 pub const POSTGRES_CONNECTIONS: u32 = 16;
 /// Transactions side by side that store messages in one PostgreSQL database, each with channels of its own.

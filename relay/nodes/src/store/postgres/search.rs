@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use super::write::{lock, settle};
 use super::{Database, Tx, ids};
 use crate::model::{Id, Message};
 use crate::store::limits::{INDEX_CHANNELS, INDEX_ENTRIES, SEARCH_CHANNELS_AS_WORDS};
@@ -41,23 +40,17 @@ impl Database {
         .fetch_all(&mut *self.reader().await?)
         .await?;
         let mut tx = self.begin_light().await?;
-        lock(&mut tx, &behind.channels).await?;
-        let done = sqlx::query(
-            "UPDATE streams s SET findable = new.last
-             FROM UNNEST($1::bigint[], $2::bigint[], $3::bigint[]) new (channel, after, last)
-             WHERE s.channel = new.channel AND s.findable = new.after",
-        )
-        .bind(&behind.channels)
-        .bind(&behind.after)
-        .bind(&behind.last)
-        .execute(&mut *tx)
-        .await?;
-        if done.rows_affected() != behind.channels.len() as u64 {
+        remember(&mut tx, &messages).await?;
+        let (marked,): (bool,) = sqlx::query_as("SELECT mark_findable($1, $2, $3)")
+            .bind(&behind.channels)
+            .bind(&behind.after)
+            .bind(&behind.last)
+            .fetch_one(&mut *tx)
+            .await?;
+        if !marked {
             // Another node does the same at this moment: it is left to it.
             return Ok(0);
         }
-        remember(&mut tx, &messages).await?;
-        settle(&mut tx, &behind.channels).await?;
         tx.commit().await?;
         Ok(behind.count)
     }
@@ -129,7 +122,7 @@ async fn remember(tx: &mut Tx, messages: &[(i64, i64, String, i64)]) -> Result<(
     sqlx::query(
         "INSERT INTO found (id, channel, words)
          SELECT id, channel, array_to_tsvector(string_to_array(words, ' '))
-         FROM UNNEST($1::bigint[], $2::bigint[], $3::text[]) new (id, channel, words)
+         FROM UNNEST($1::bigint[], $2::bigint[], $3::text[]) new (id, channel, words) ORDER BY id
          ON CONFLICT (id) DO UPDATE SET words = excluded.words",
     )
     .bind(there().map(|(_, id, ..)| *id).collect::<Vec<i64>>())

@@ -100,18 +100,12 @@ impl Database {
     pub(super) async fn set_announced(&self, tops: &[(Id, u64)]) -> Result<(), StoreError> {
         let channels: Vec<i64> = tops.iter().map(|(channel, _)| channel.0).collect();
         let tops: Vec<i64> = tops.iter().map(|(_, top)| signed(*top)).collect();
-        let mut tx = self.begin_light().await?;
-        lock(&mut tx, &channels).await?;
-        sqlx::query(
-            "UPDATE streams s SET announced = GREATEST(s.announced, LEAST(s.top, new.top))
-             FROM UNNEST($1::bigint[], $2::bigint[]) new (channel, top) WHERE s.channel = new.channel",
-        )
-        .bind(&channels)
-        .bind(&tops)
-        .execute(&mut *tx)
-        .await?;
-        settle(&mut tx, &channels).await?;
-        tx.commit().await
+        sqlx::query("SELECT mark_announced($1, $2)")
+            .bind(&channels)
+            .bind(&tops)
+            .execute(&mut *self.reader().await?)
+            .await?;
+        Ok(())
     }
 
     pub(super) async fn streams_unannounced(&self, limit: usize) -> Result<Vec<Unannounced>, StoreError> {
@@ -148,27 +142,6 @@ impl Database {
             .await?;
         tx.commit().await
     }
-}
-
-/// Locks streams until the end of the transaction, in the order of channels.
-pub(super) async fn lock(tx: &mut Tx, channels: &[i64]) -> Result<(), StoreError> {
-    sqlx::query("SELECT channel FROM streams WHERE channel = ANY($1) ORDER BY channel FOR UPDATE")
-        .bind(channels)
-        .execute(&mut **tx)
-        .await?;
-    Ok(())
-}
-
-/// Takes channels that owe nothing any more off the list; their streams are locked.
-pub(super) async fn settle(tx: &mut Tx, channels: &[i64]) -> Result<(), StoreError> {
-    sqlx::query(
-        "DELETE FROM behind b USING streams s WHERE b.channel = ANY($1) AND s.channel = b.channel
-         AND s.top = s.announced AND s.top = s.findable",
-    )
-    .bind(channels)
-    .execute(&mut **tx)
-    .await?;
-    Ok(())
 }
 
 /// The streams of a batch, locked.

@@ -53,7 +53,8 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 use tokio::time::timeout;
 
 use super::limits::{
-    ACQUIRE_WITHIN, BUSY_WITHIN, MIGRATE_PAUSE, MIGRATE_TRIES, SQLITE_READERS, STATEMENTS_KEPT,
+    ACQUIRE_WITHIN, BUSY_WITHIN, MIGRATE_PAUSE, MIGRATE_TRIES, SQLITE_CACHE_KIB, SQLITE_READERS,
+    SQLITE_WAL_PAGES, STATEMENTS_KEPT,
 };
 use super::{Answer, Store, StoreError, migrated};
 use crate::model::Id;
@@ -79,6 +80,8 @@ impl Database {
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
             .busy_timeout(BUSY_WITHIN)
+            .pragma("cache_size", format!("-{SQLITE_CACHE_KIB}"))
+            .pragma("wal_autocheckpoint", SQLITE_WAL_PAGES.to_string())
             .statement_cache_capacity(STATEMENTS_KEPT)
             .disable_statement_logging();
         let mut tries = MIGRATE_TRIES;

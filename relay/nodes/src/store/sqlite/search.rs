@@ -2,23 +2,23 @@
 
 use std::collections::BTreeSet;
 
-use sqlx::sqlite::SqliteConnection;
+use serde_json::{Value, json};
 
 use super::Database;
 use super::pages::offset;
 use crate::model::{Id, Message};
-use crate::store::limits::{INDEX_CHANNELS, INDEX_ENTRIES, SEARCH_CHANNELS_AS_WORDS, SEARCH_STEP};
+use crate::store::limits::{
+    INDEX_CHANNELS, INDEX_ENTRIES, OFFSET_BITS, SEARCH_CHANNELS_AS_WORDS, SEARCH_STEP,
+};
 use crate::store::rows::{self, MessageRow, message_columns};
 use crate::store::{StoreError, words};
 
-/// A channel with entries that cannot be found yet: its number, and the offsets after which and up to which.
+/// Entries of a channel that cannot be found yet: its number in this database, the offsets after which and up to which.
 struct Behind {
     channel: i64,
     number: i64,
     after: i64,
     last: i64,
-    /// Ids and words; none where the message is deleted.
-    words: Vec<(i64, String)>,
 }
 
 impl Database {
@@ -27,40 +27,40 @@ impl Database {
         if behind.is_empty() {
             return Ok(0);
         }
-        let mut done = 0;
+        // Read before anybody has to wait for it.
+        let words = self.words(&behind).await?;
         let mut tx = self.begin_light().await?;
-        for stream in behind {
-            let moved = sqlx::query("UPDATE streams SET findable = $2 WHERE channel = $1 AND findable = $3")
-                .bind(stream.channel)
-                .bind(stream.last)
-                .bind(stream.after)
-                .execute(&mut *tx)
-                .await?;
-            // Or else another node has done the same meanwhile.
-            if moved.rows_affected() > 0 {
-                done += usize::try_from(stream.last - stream.after).unwrap_or_default();
-                for (id, words) in stream.words {
-                    sqlx::query("INSERT OR REPLACE INTO found (rowid, words) VALUES ($1, $2)")
-                        .bind(id)
-                        .bind(words)
-                        .execute(&mut *tx)
-                        .await?;
-                }
-            }
+        let row = |stream: &Behind| json!([stream.channel, stream.after, stream.last]);
+        let done = sqlx::query(
+            "UPDATE streams SET findable = new.value ->> 2 FROM json_each($1) new
+             WHERE channel = CAST(new.value ->> 0 AS INTEGER) AND findable = new.value ->> 1",
+        )
+        .bind(behind.iter().map(row).collect::<Value>().to_string())
+        .execute(&mut *tx)
+        .await?;
+        if done.rows_affected() != behind.len() as u64 {
+            // Another node does the same at this moment: it is left to it.
+            return Ok(0);
         }
+        sqlx::query(
+            "INSERT OR REPLACE INTO found (rowid, words)
+             SELECT CAST(new.value ->> 0 AS INTEGER), new.value ->> 1 FROM json_each($1) new",
+        )
+        .bind(words.to_string())
+        .execute(&mut *tx)
+        .await?;
         tx.commit().await?;
-        Ok(done)
+        let count = |stream: Behind| usize::try_from(stream.last - stream.after).unwrap_or_default();
+        Ok(behind.into_iter().map(count).sum())
     }
 
-    /// Reads what is to be made findable, before anybody has to wait for it.
     async fn behind(&self, limit: usize) -> Result<Vec<Behind>, StoreError> {
-        let mut reader = self.reader().await?;
         let streams: Vec<(i64, i64, i64, i64)> = sqlx::query_as(
             "SELECT channel, number, findable, top FROM streams
              WHERE (top > announced OR top > findable) AND top > findable ORDER BY channel LIMIT $1",
         )
         .bind(rows::rows(limit.min(INDEX_CHANNELS)))
-        .fetch_all(&mut *reader)
+        .fetch_all(&mut *self.reader().await?)
         .await?;
         let mut left = rows::rows(limit);
         let mut behind = Vec::with_capacity(streams.len());
@@ -70,11 +70,30 @@ impl Database {
                 break;
             }
             left -= last - after;
-            let mut stream = Behind { channel, number, after, last, words: Vec::new() };
-            stream.read(&mut reader).await?;
-            behind.push(stream);
+            behind.push(Behind { channel, number, after, last });
         }
         Ok(behind)
+    }
+
+    /// Ids and words of what stands in the ranges, and of what was changed in them, each as it is now; no words where it is deleted.
+    async fn words(&self, behind: &[Behind]) -> Result<Value, StoreError> {
+        let range = |Behind { channel, number, after, last }: &Behind| {
+            json!([channel, (number << OFFSET_BITS) + after, (number << OFFSET_BITS) + last])
+        };
+        let messages: Vec<(i64, i64, String, i64)> = sqlx::query_as(
+            "SELECT new.value ->> 0, m.id, m.body, m.deleted_at FROM json_each($1) new
+                 JOIN messages m ON m.place > (new.value ->> 1) AND m.place <= (new.value ->> 2)
+             UNION SELECT new.value ->> 0, m.id, m.body, m.deleted_at FROM json_each($1) new
+                 JOIN changes c ON c.place > (new.value ->> 1) AND c.place <= (new.value ->> 2)
+                 JOIN messages m ON m.place = c.message",
+        )
+        .bind(behind.iter().map(range).collect::<Value>().to_string())
+        .fetch_all(&mut *self.reader().await?)
+        .await?;
+        let row = |(channel, id, body, deleted_at): (i64, i64, String, i64)| {
+            json!([id, if deleted_at == 0 { words::text(Id(channel), &body) } else { String::new() }])
+        };
+        Ok(messages.into_iter().map(row).collect())
     }
 
     pub(super) async fn search_words(
@@ -133,28 +152,6 @@ impl Database {
                 rows::message(Id(channel), offset(a), row)
             })
             .collect()
-    }
-}
-
-impl Behind {
-    /// What stands in the range, and what was changed in it: each as it is now.
-    async fn read(&mut self, reader: &mut SqliteConnection) -> Result<(), StoreError> {
-        let messages: Vec<(i64, String, i64)> = sqlx::query_as(
-            "SELECT m.id, m.body, m.deleted_at FROM messages m
-                 WHERE m.place > ($1 << 36) + $2 AND m.place <= ($1 << 36) + $3
-             UNION SELECT m.id, m.body, m.deleted_at FROM changes c JOIN messages m ON m.place = c.message
-                 WHERE c.place > ($1 << 36) + $2 AND c.place <= ($1 << 36) + $3",
-        )
-        .bind(self.number)
-        .bind(self.after)
-        .bind(self.last)
-        .fetch_all(reader)
-        .await?;
-        let words = |(id, body, deleted_at): (i64, String, i64)| {
-            (id, if deleted_at == 0 { words::text(Id(self.channel), &body) } else { String::new() })
-        };
-        self.words = messages.into_iter().map(words).collect();
-        Ok(())
     }
 }
 

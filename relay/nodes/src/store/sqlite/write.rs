@@ -175,7 +175,7 @@ async fn used(
         .collect();
     let mut used = HashMap::new();
     for (part, sql) in parts(&known, &USED) {
-        let mut query = sqlx::query_as::<_, Row>(AssertSqlSafe(sql));
+        let mut query = sqlx::query_as::<_, Row>(AssertSqlSafe(sql.text.as_str()));
         for &(index, number) in part {
             let post = &posts[index];
             query = query.bind(rows::rows(index)).bind(number).bind(post.sender.0).bind(post.key.as_str());
@@ -196,7 +196,7 @@ async fn insert(
     stored: &[(usize, u64)],
 ) -> Result<(), StoreError> {
     for (part, sql) in parts(stored, &INSERT) {
-        let mut query = sqlx::query(AssertSqlSafe(sql));
+        let mut query = sqlx::query(AssertSqlSafe(sql.text.as_str()));
         for &(index, offset) in part {
             let post = &posts[index];
             let number = streams.get(&post.channel).map_or(0, |stream| stream.number);
@@ -290,45 +290,50 @@ fn object(numbers: &[(Id, u64)]) -> String {
     text
 }
 
-/// A statement for each power of two of rows.
-type Statements = LazyLock<Vec<String>>;
+/// A statement for rows of up to a power of two; what is not bound is NULL, and no row.
+#[derive(Debug)]
+struct Statement {
+    rows: usize,
+    text: String,
+}
+
+/// One for each power of two up to the largest batch.
+type Statements = LazyLock<Vec<Statement>>;
 
 static USED: Statements = LazyLock::new(|| {
-    let statement = |rows: usize| {
-        let values = vec!["(?, ?, ?, ?)"; rows].join(",");
+    statements(4, |values| {
         let columns = message_columns!();
         format!(
             "WITH asked (place, stream, sender, key) AS (VALUES {values}) SELECT asked.place, {columns} FROM asked
              CROSS JOIN messages m ON m.stream = asked.stream AND m.sender = asked.sender AND m.key = asked.key"
         )
-    };
-    powers().map(statement).collect()
+    })
 });
 
 static INSERT: Statements = LazyLock::new(|| {
-    let statement = |rows: usize| {
-        let values = vec!["(?, ?, ?, ?, ?, ?, ?, ?)"; rows].join(",");
+    statements(8, |values| {
         format!(
-            "INSERT INTO messages (place, id, stream, sender, created_at, key, media, body) VALUES {values}"
+            "INSERT INTO messages (place, id, stream, sender, created_at, key, media, body)
+             SELECT * FROM (VALUES {values}) WHERE column1 IS NOT NULL"
         )
-    };
-    powers().map(statement).collect()
+    })
 });
 
-fn powers() -> impl Iterator<Item = usize> {
-    (0..=BATCH_MAX.ilog2()).map(|power| 1 << power)
+fn statements(columns: usize, text: impl Fn(&str) -> String) -> Vec<Statement> {
+    let row = format!("({})", vec!["?"; columns].join(","));
+    let powers = (0..=BATCH_MAX.ilog2()).map(|power| 1 << power);
+    powers.map(|rows| Statement { rows, text: text(&vec![row.as_str(); rows].join(",")) }).collect()
 }
 
-/// Cuts rows into parts that have a statement, the largest first.
-fn parts<'a, T>(mut rows: &'a [T], statements: &'static Statements) -> Vec<(&'a [T], &'static str)> {
-    let mut parts = Vec::new();
-    while !rows.is_empty() {
-        let power = rows.len().min(BATCH_MAX).ilog2() as usize;
-        let (part, rest) = rows.split_at(1 << power);
-        parts.push((part, statements[power].as_str()));
-        rows = rest;
-    }
-    parts
+/// Cuts rows into parts, each with the smallest statement that has room for it.
+fn parts<'a, T>(
+    rows: &'a [T],
+    statements: &'static Statements,
+) -> impl Iterator<Item = (&'a [T], &'static Statement)> {
+    rows.chunks(BATCH_MAX).map(|part| {
+        let fits = statements.iter().find(|statement| part.len() <= statement.rows);
+        (part, fits.expect("invariant: the last statement has room for the largest part"))
+    })
 }
 
 #[cfg(test)]
@@ -336,13 +341,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rows_of_any_number_are_cut_into_statements_that_are_prepared_once() {
+    fn rows_of_any_number_are_cut_into_few_statements_that_have_room() {
         for count in [0, 1, 3, 300, 512, 1_025] {
             let rows: Vec<usize> = (0..count).collect();
-            let parts = parts(&rows, &INSERT);
+            let parts: Vec<_> = parts(&rows, &INSERT).collect();
             assert_eq!(parts.iter().flat_map(|(part, _)| *part).copied().collect::<Vec<_>>(), rows);
-            for (part, sql) in parts {
-                assert_eq!(sql.matches("(?").count(), part.len());
+            assert_eq!(parts.len(), count.div_ceil(BATCH_MAX));
+            for (part, statement) in parts {
+                assert_eq!(statement.text.matches("(?").count(), statement.rows);
+                assert!((part.len()..2 * part.len()).contains(&statement.rows));
             }
         }
     }
