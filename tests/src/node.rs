@@ -79,7 +79,7 @@ pub fn relay(nodes: &[SocketAddr]) -> String {
         format!("[client.token]\njwks_public_endpoint = \"http://{node}/.well-known/jwks.json\"\n")
     });
     format!(
-        "{NAMESPACES}[http_api]\nkey = \"{KEY}\"\n[node]\naddresses = [{}]\nkey = \"{KEY}\"\nsubscribe_on_connect = true\n{jwks}",
+        "{CHANNELS}[http_api]\nkey = \"{KEY}\"\n[node]\naddresses = [{}]\nkey = \"{KEY}\"\nsubscribe_on_connect = true\n{jwks}",
         addresses.join(", "),
     )
 }
@@ -89,33 +89,8 @@ pub fn store(url: &str) -> String {
     format!("[store]\ncontrol = \"{url}\"\n")
 }
 
-/// The names of channels that nodes use.
-const NAMESPACES: &str = r#"
-[client.subscribe_to_user_personal_channel]
-enabled = true
-personal_channel_namespace = "user"
-
-[[channel.namespaces]]
-name = "chat"
-delivery = "persist"
-rights = "node"
-
-[[channel.namespaces]]
-name = "fast"
-delivery = "fast"
-rights = "node"
-history_size = 300
-history_ttl = "10m"
-force_recovery = true
-
-[[channel.namespaces]]
-name = "live"
-rights = "node"
-
-[[channel.namespaces]]
-name = "user"
-allow_user_limited_channels = true
-"#;
+/// The channels that nodes use.
+const CHANNELS: &str = include_str!("../../relay/nodes/edge.toml");
 
 impl Node {
     /// One that tells nobody.

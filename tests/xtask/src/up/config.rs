@@ -43,13 +43,13 @@ jwks_public_endpoint = "http://{node}/.well-known/jwks.json"
 [[tls.certificates]]
 certificate = "{certificate}"
 key = "{key}"
-{namespaces}"#,
+
+{NODE_CHANNELS}{CHANNELS}"#,
         secret = made.secret,
         metrics = addresses.metrics,
         node = addresses.node,
         certificate = file("server.pem"),
         key = file("server-key.pem"),
-        namespaces = NAMESPACES,
     );
     let mut gateway = format!("# Made by `cargo xtask up`.\n[link]\npath = \"{socket}\"\n");
     let page = library.map_or_else(Vec::new, |_| {
@@ -96,34 +96,11 @@ key = "{secret}"
     )
 }
 
-/// Channels without a namespace are open to everybody; `room` keeps history and presence; `tick` keeps nothing; those of the node
-/// (`chat`, `fast`, `live`, `user`) are open to whom the node says.
-const NAMESPACES: &str = r#"
-[client.subscribe_to_user_personal_channel]
-enabled = true
-personal_channel_namespace = "user"
+/// Those of the node are open to whom the node says.
+const NODE_CHANNELS: &str = include_str!("../../../../relay/nodes/edge.toml");
 
-[[channel.namespaces]]
-name = "chat"
-delivery = "persist"
-rights = "node"
-
-[[channel.namespaces]]
-name = "fast"
-delivery = "fast"
-rights = "node"
-history_size = 300
-history_ttl = "10m"
-force_recovery = true
-
-[[channel.namespaces]]
-name = "live"
-rights = "node"
-
-[[channel.namespaces]]
-name = "user"
-allow_user_limited_channels = true
-
+/// Channels without a namespace are open to everybody; `room` keeps history and presence; `tick` keeps nothing.
+const CHANNELS: &str = r#"
 [channel.without_namespace]
 allow_subscribe_for_client = true
 allow_subscribe_for_anonymous = true
