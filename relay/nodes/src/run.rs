@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tokio::net::TcpListener;
@@ -239,12 +239,17 @@ fn demo(checked: &Checked) -> Result<Option<Demo>, StartError> {
     opened.map(Some).map_err(|error| StartError::System("the chat page", io::Error::other(error)))
 }
 
+/// The node's own folder, made if it is missing.
+fn folder(checked: &Checked) -> Result<PathBuf, StartError> {
+    let folder = &checked.config.store.folder;
+    let made = std::fs::create_dir_all(folder).and_then(|()| folder.canonicalize());
+    made.map_err(|error| StartError::File(folder.display().to_string(), error))
+}
+
 /// The queue of messages that are delivered before they are stored: on this node's own disk, whatever the databases are.
 async fn queue(checked: &Checked) -> Result<Fast, StartError> {
-    let (folder, config) = (&checked.config.store.folder, &checked.config.fast);
-    let failed = |error| StartError::File(folder.display().to_string(), error);
-    std::fs::create_dir_all(folder).map_err(failed)?;
-    let file = folder.join("queue.db");
+    let config = &checked.config.fast;
+    let file = folder(checked)?.join("queue.db");
     let bounds = Bounds { messages: config.messages, bytes: config.bytes };
     let opened = Queue::open(&file, bounds).await;
     let queue =
@@ -257,11 +262,7 @@ async fn queue(checked: &Checked) -> Result<Fast, StartError> {
 /// Opens every database once and brings it to this version.
 async fn databases(checked: &Checked) -> Result<Router, StartError> {
     if checked.is_embedded() {
-        let folder = &checked.config.store.folder;
-        let failed = |error| StartError::File(folder.display().to_string(), error);
-        std::fs::create_dir_all(folder).map_err(failed)?;
-        let folder = folder.canonicalize().map_err(failed)?;
-        log!("everything is stored in {} (SQLite)", folder.display());
+        log!("everything is stored in {} (SQLite)", folder(checked)?.display());
     }
     let mut opened: Vec<(Secret, Arc<dyn Store>)> = Vec::new();
     let control = open(&mut opened, "store.control", &checked.control).await?;
