@@ -8,6 +8,7 @@ pub mod client;
 pub mod conformance;
 pub mod credentials;
 pub mod cut;
+pub mod disk;
 pub mod folder;
 pub mod fuzz;
 pub mod jwks;

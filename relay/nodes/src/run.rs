@@ -28,6 +28,9 @@ use crate::store::route::Router;
 use crate::store::{self, Store, StoreError, moving};
 use crate::tokens::{self, Keys, Newcomer};
 
+/// The file of the queue of fast channels, in the node's folder.
+const QUEUE: &str = "queue.db";
+
 /// Why the node does not start: a sentence that says what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -239,17 +242,22 @@ fn demo(checked: &Checked) -> Result<Option<Demo>, StartError> {
     opened.map(Some).map_err(|error| StartError::System("the chat page", io::Error::other(error)))
 }
 
-/// The node's own folder, made if it is missing.
+/// The node's own folder, made if it is missing. SQLite does not say why it cannot open a file where nothing may be written; the system
+/// does.
 fn folder(checked: &Checked) -> Result<PathBuf, StartError> {
     let folder = &checked.config.store.folder;
-    let made = std::fs::create_dir_all(folder).and_then(|()| folder.canonicalize());
-    made.map_err(|error| StartError::File(folder.display().to_string(), error))
+    let made = || {
+        std::fs::create_dir_all(folder)?;
+        std::fs::File::options().create(true).append(true).open(folder.join(QUEUE))?;
+        folder.canonicalize()
+    };
+    made().map_err(|error| StartError::File(folder.display().to_string(), error))
 }
 
 /// The queue of messages that are delivered before they are stored: on this node's own disk, whatever the databases are.
 async fn queue(checked: &Checked) -> Result<Fast, StartError> {
     let config = &checked.config.fast;
-    let file = folder(checked)?.join("queue.db");
+    let file = folder(checked)?.join(QUEUE);
     let bounds = Bounds { messages: config.messages, bytes: config.bytes };
     let opened = Queue::open(&file, bounds).await;
     let queue =

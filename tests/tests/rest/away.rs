@@ -1,14 +1,18 @@
-//! A database that goes away: what was read is served, saying so; what is to be stored is refused at once.
+//! A database that goes away, is full or takes no writes: what was read is served; what is to be stored is refused at once, with the reason.
 
 use std::time::Duration;
 
+use rustix::process::Signal;
 use serde_json::json;
+use tests::disk::Disk;
 use tests::node::{self, Node};
 use tests::postgres::Server;
 use tests::wait;
 
 use crate::room::{offsets, on};
 
+/// Longer than anything of this takes.
+const WITHIN: Duration = Duration::from_secs(60);
 /// Refused at once: far below what a client waits.
 const AT_ONCE: Duration = Duration::from_secs(5);
 
@@ -42,7 +46,7 @@ fn while_the_database_is_away_pages_are_served_from_the_cache_and_writes_are_ref
     let ready = room.bob.call("GET", "/health/ready", None).unwrap();
     assert_eq!((ready.status, &ready.body["ready"]), (503, &json!(false)));
     server.run().unwrap();
-    wait::until("posts to be stored again", Duration::from_secs(30), || {
+    wait::until("posts to be stored again", WITHIN, || {
         let answer = room.ann.call("POST", &posts, Some(&json!({ "body": 1, "key": "k" }))).unwrap();
         (answer.status < 300).then_some(())
     })
@@ -75,8 +79,60 @@ fn a_database_that_takes_no_writes_is_told_apart_and_is_read() {
     let page = room.bob.call("GET", &posts, None).unwrap().expect(200).unwrap();
     assert!(page.get("cached").is_none());
     setting("ALTER SYSTEM RESET default_transaction_read_only");
-    wait::until("posts to be stored again", Duration::from_secs(30), || {
+    wait::until("posts to be stored again", WITHIN, || {
         (room.ann.call("POST", &posts, Some(&post)).unwrap().status == 201).then_some(())
     })
     .unwrap();
+}
+
+/// On a disk of its own, whose database is the node's embedded one.
+fn embedded(disk: &Disk) -> Node {
+    Node::alone(&format!("[store]\nfolder = \"{}\"\n", disk.file("store").display())).unwrap()
+}
+
+#[test]
+fn a_full_disk_is_told_as_that_and_is_read_and_posts_are_stored_once_there_is_room() {
+    let Some(disk) = Disk::new(16).unwrap() else { return };
+    let mut room = on(embedded(&disk));
+    let (posts, large) = (room.messages(""), json!({ "body": "x".repeat(30_000) }));
+    let mut stored = 0;
+    let refused = wait::until("a post to be refused", WITHIN, || {
+        let answer = room.ann.call("POST", &posts, Some(&large)).unwrap();
+        stored += u64::from(answer.status == 201);
+        (answer.status != 201).then_some(answer)
+    })
+    .unwrap();
+    let again = room.ann.call("POST", &posts, Some(&large)).unwrap();
+    for answer in [refused, again] {
+        assert_eq!((answer.status, answer.field("content-type")), (503, Some("application/problem+json")));
+        assert_eq!(answer.body["type"], "urn:headland:problem:store-full");
+        assert!(
+            answer.body["title"].as_str().unwrap().contains("disk") && answer.field("retry-after").is_some()
+        );
+    }
+    let page = room.bob.call("GET", &room.messages("?limit=2"), None).unwrap().expect(200).unwrap();
+    assert_eq!((page.get("cached"), offsets(&page)), (None, vec![stored, stored - 1]));
+    disk.free().unwrap();
+    wait::until("posts to be stored again", WITHIN, || {
+        (room.ann.call("POST", &posts, Some(&large)).unwrap().status == 201).then_some(())
+    })
+    .unwrap();
+    let page = room.bob.call("GET", &room.messages("?limit=2"), None).unwrap().expect(200).unwrap();
+    assert_eq!(offsets(&page), [stored + 1, stored]);
+}
+
+#[test]
+fn a_node_whose_folder_is_read_only_says_so_and_does_not_start() {
+    let Some(disk) = Disk::new(16).unwrap() else { return };
+    let mut room = on(embedded(&disk));
+    room.post("one");
+    room.node.program.signal(Signal::TERM).unwrap();
+    room.node.program.ended(WITHIN).unwrap();
+    disk.read_only(true).unwrap();
+    let said = room.node.again().unwrap_err().to_string();
+    assert!(said.contains("store: Read-only file system"), "{said}");
+    disk.read_only(false).unwrap();
+    room.node.again().unwrap();
+    let page = room.bob.call("GET", &room.messages(""), None).unwrap().expect(200).unwrap();
+    assert_eq!(offsets(&page), [1]);
 }

@@ -1,8 +1,6 @@
 //! Databases that fail: what is told, how soon, and that nothing acknowledged is lost.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
-use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -11,7 +9,7 @@ use nodes::model::Id;
 use nodes::store::write::Writers;
 use nodes::store::{self, Post, StoreError};
 use serde_json::value::RawValue;
-use tests::folder::Folder;
+use tests::disk::Disk;
 use tests::postgres::Server;
 use tests::wait;
 
@@ -156,42 +154,6 @@ fn a_read_only_server_is_told_from_one_that_is_away() {
     });
 }
 
-/// A file system of a few megabytes with something on it that can be deleted; `None` where tests may not make one.
-struct Small {
-    folder: Folder,
-    path: PathBuf,
-}
-
-impl Small {
-    fn new(megabytes: usize) -> Option<Self> {
-        let folder = Folder::new().unwrap();
-        let path = folder.file("small");
-        std::fs::create_dir(&path).unwrap();
-        let size = format!("size={megabytes}m,mode=777");
-        let mut mount = Command::new("mount");
-        mount.args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(&path);
-        if !mount.status().is_ok_and(|status| status.success()) {
-            eprintln!("left out: only root can make a small disk");
-            return None;
-        }
-        let small = Self { folder, path };
-        std::fs::write(small.path.join("filler"), vec![0; megabytes << 18]).unwrap();
-        Some(small)
-    }
-
-    /// Makes room.
-    fn free(&self) {
-        std::fs::remove_file(self.path.join("filler")).unwrap();
-    }
-}
-
-impl Drop for Small {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("--lazy").arg(&self.path).status();
-        let _ = &self.folder;
-    }
-}
-
 /// A message that does not compress.
 fn large(group: &Group, seed: &mut u64) -> Post {
     let mut text = String::from("\"");
@@ -206,7 +168,7 @@ fn large(group: &Group, seed: &mut u64) -> Post {
 }
 
 /// Posts until the disk is full; frees some; posts again.
-async fn fills(place: &Place, small: &Small) {
+async fn fills(place: &Place, disk: &Disk) {
     let group = place.group(1).await;
     let (mut seed, mut stored) = (88_172_645_463_325_252, 0);
     let told = loop {
@@ -226,7 +188,7 @@ async fn fills(place: &Place, small: &Small) {
         "it is read as before"
     );
     assert_eq!(place.store.post(&[large(&group, &mut seed)]).await.unwrap_err(), StoreError::Full);
-    small.free();
+    disk.free().unwrap();
     place.store.health().await.unwrap();
     for _ in 0..3 {
         stored += 1;
@@ -240,24 +202,24 @@ async fn fills(place: &Place, small: &Small) {
 #[test]
 fn a_full_disk_is_told_as_that_by_sqlite() {
     run(async {
-        let Some(small) = Small::new(8) else { return };
-        let place = Place::of(&format!("sqlite:{}", small.path.join("nodes.db").display())).await;
-        fills(&place, &small).await;
+        let Some(disk) = Disk::new(8).unwrap() else { return };
+        let place = Place::of(&format!("sqlite:{}", disk.file("nodes.db").display())).await;
+        fills(&place, &disk).await;
     });
 }
 
 #[test]
 fn a_full_disk_is_told_as_that_by_postgres() {
     run(async {
-        let Some(small) = Small::new(40) else { return };
+        let Some(disk) = Disk::new(40).unwrap() else { return };
         let server = Server::start().unwrap();
-        let space = small.path.join("space");
+        let space = disk.file("space");
         std::fs::create_dir(&space).unwrap();
         server.give(&space).unwrap();
         server.sql("postgres", &format!("CREATE TABLESPACE small LOCATION '{}'", space.display())).unwrap();
         server.sql("postgres", "CREATE DATABASE small TABLESPACE small").unwrap();
         let place = Place::of(&server.url("small")).await;
-        fills(&place, &small).await;
+        fills(&place, &disk).await;
         drop(place);
         drop(server);
     });
