@@ -158,7 +158,14 @@ impl Problem {
 impl From<Refusal> for Problem {
     fn from(refusal: Refusal) -> Self {
         let why = refusal.to_string();
-        Self { why, ..Self::new(Kind::Busy, "Nothing was sent: what is to be stored waits already") }
+        let told = match refusal {
+            Refusal::Full => Self::new(Kind::Busy, "Nothing was sent: what is to be stored waits already"),
+            Refusal::Broken(error @ (StoreError::Full | StoreError::ReadOnly(_))) => Self::from(error),
+            Refusal::Broken(_) => {
+                Self::new(Kind::Busy, "Nothing was sent: what is to be stored cannot be kept")
+            }
+        };
+        Self { why, ..told }
     }
 }
 

@@ -122,6 +122,31 @@ fn a_full_disk_is_told_as_that_and_is_read_and_posts_are_stored_once_there_is_ro
 }
 
 #[test]
+fn a_full_disk_is_told_as_that_in_fast_channels_and_what_they_took_is_stored_once_there_is_room() {
+    let Some(disk) = Disk::new(16).unwrap() else { return };
+    let mut room = on(embedded(&disk));
+    let wanted = json!({ "name": "races", "delivery": "fast" });
+    let channel = room.ann.call("POST", "/v1/channels", Some(&wanted)).unwrap().expect(201).unwrap();
+    let posts = format!("/v1/channels/{}/messages", channel["id"].as_str().unwrap());
+    let large = json!({ "body": "x".repeat(30_000) });
+    let mut taken = 0;
+    let refused = wait::until("a post to be refused", WITHIN, || {
+        let answer = room.ann.call("POST", &posts, Some(&large)).unwrap();
+        taken += u64::from(answer.status == 202);
+        (answer.status != 202).then_some(answer)
+    })
+    .unwrap();
+    assert_eq!((refused.status, &refused.body["type"]), (503, &json!("urn:headland:problem:store-full")));
+    disk.free().unwrap();
+    wait::until("all of them to be stored", WITHIN, || {
+        let page = room.ann.call("GET", &format!("{posts}?limit=1"), None).unwrap().expect(200).unwrap();
+        (offsets(&page) == [taken]).then_some(())
+    })
+    .unwrap();
+    room.ann.call("POST", &posts, Some(&large)).unwrap().expect(202).unwrap();
+}
+
+#[test]
 fn a_node_whose_folder_is_read_only_says_so_and_does_not_start() {
     let Some(disk) = Disk::new(16).unwrap() else { return };
     let mut room = on(embedded(&disk));

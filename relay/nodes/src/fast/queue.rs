@@ -17,7 +17,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::limits::{BATCH_MAX, REMEMBERED, WAITING_MAX};
 use crate::model::{Id, UnixMs};
-use crate::store::Post;
+use crate::store::{Post, StoreError};
 
 /// Why a message was not taken.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -27,7 +27,7 @@ pub enum Refusal {
     Full,
     /// The disk, or the file.
     #[error("the queue of messages to be stored cannot be written: {0}")]
-    Broken(String),
+    Broken(StoreError),
 }
 
 /// What the queue may hold.
@@ -144,7 +144,7 @@ impl Queue {
     pub async fn put(&self, post: &Post) -> Result<Taken, Refusal> {
         let (answer, answered) = oneshot::channel();
         self.asks.try_send(Asked::new(post, answer)?).map_err(|_| Refusal::Full)?;
-        answered.await.unwrap_or_else(|_| Err(Refusal::Broken("its task has ended".to_owned())))
+        answered.await.unwrap_or_else(|_| Err(unreadable("its task has ended")))
     }
 
     /// The oldest ones; they stay.
@@ -156,7 +156,7 @@ impl Queue {
             .map_err(broken)?;
         rows.iter()
             .map(|row| {
-                let stored: Stored<'_> = serde_json::from_str(row.get(2)).map_err(broken)?;
+                let stored: Stored<'_> = serde_json::from_str(row.get(2)).map_err(unreadable)?;
                 let post = Post {
                     id: Id(row.get(1)),
                     workspace: stored.workspace,
@@ -174,7 +174,7 @@ impl Queue {
 
     /// These are dealt with. Their keys are remembered for a while; those that were dealt with before that are forgotten.
     pub async fn done(&self, numbers: &[i64], now: UnixMs) -> Result<(), Refusal> {
-        let list = serde_json::to_string(numbers).map_err(broken)?;
+        let list = serde_json::to_string(numbers).map_err(unreadable)?;
         let mut work = self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(broken)?;
         let rows = sqlx::query(
             "UPDATE queue SET done = 1, at = ?, post = '' \
@@ -210,7 +210,7 @@ impl Asked {
         let (key, media) = (post.key.as_str().into(), post.media.as_str().into());
         let body = std::borrow::Cow::Borrowed(&*post.body);
         let stored = Stored { workspace, channel, sender, key, body, media, at };
-        let text = serde_json::to_string(&stored).map_err(broken)?;
+        let text = serde_json::to_string(&stored).map_err(unreadable)?;
         let bytes = (post.body.get().len() + post.media.len() + post.key.len()) as u64;
         Ok(Self { id, channel, sender, key: post.key.clone(), at, text, bytes, answer })
     }
@@ -304,6 +304,10 @@ async fn insert(work: &mut SqliteConnection, asked: &Asked) -> Result<(), Refusa
         .map_err(broken)
 }
 
-fn broken(error: impl std::fmt::Display) -> Refusal {
-    Refusal::Broken(error.to_string())
+fn broken(error: sqlx::Error) -> Refusal {
+    Refusal::Broken(error.into())
+}
+
+fn unreadable(error: impl std::fmt::Display) -> Refusal {
+    Refusal::Broken(StoreError::Refused(error.to_string()))
 }
