@@ -12,7 +12,7 @@ use serde_json::json;
 
 use super::{Figure, Options, Target};
 use crate::client::Client;
-use crate::node::{Node, Plan};
+use crate::node::{self, Node, Plan};
 use crate::postgres;
 use crate::rest::Rest;
 use crate::wait;
@@ -108,11 +108,6 @@ fn one(names: &Names, server: Option<&postgres::Server>, options: &Options) -> R
     ])
 }
 
-/// What a node's configuration says of one database for everything.
-fn store(url: &str) -> String {
-    format!("[store]\ncontrol = \"{url}\"\n[[store.clusters]]\nname = \"main\"\ndatabases = [\"{url}\"]\n")
-}
-
 /// A node and an edge, people and channels: each person has an equal share of the channels.
 struct Place {
     node: Node,
@@ -131,7 +126,7 @@ impl Place {
             None => format!("sqlite:{}", plan.file("messages.db").display()),
             Some(server) => server.database()?,
         };
-        let node = plan.start(&[world.http], &format!("{}{text}", store(&url)))?;
+        let node = plan.start(&[world.http], &format!("{}{text}", node::store(&url)))?;
         let mut people = vec![Rest::found(node.http, "bench", "person-0")?];
         for number in 1..CHANNELS.div_ceil(CHANNELS_EACH) {
             people.push(Rest::register(node.http, "bench", &format!("person-{number}"))?);
