@@ -13,6 +13,8 @@ pub(crate) const HEADER_WITHIN: Duration = Duration::from_secs(30);
 pub(crate) const BODY_WITHIN: Duration = Duration::from_secs(10);
 /// What a request may take until its answer begins.
 pub(crate) const ANSWER_WITHIN: Duration = Duration::from_secs(20);
+/// A client that takes nothing of its answer for so long is gone.
+pub(crate) const TAKEN_WITHIN: Duration = Duration::from_secs(30);
 /// A request's body: a message's with what is around it, escaped.
 pub(crate) const BODY_BYTES_MAX: usize = 64 * 1024;
 /// A request's header.

@@ -15,12 +15,15 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
+use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time;
 
 use super::cors;
-use crate::limits::{ACCEPT_PAUSE, ANSWER_WITHIN, HEADER_BYTES_MAX, HEADER_WITHIN, STOP_WITHIN};
+use crate::limits::{
+    ACCEPT_PAUSE, ANSWER_WITHIN, HEADER_BYTES_MAX, HEADER_WITHIN, STOP_WITHIN, TAKEN_WITHIN,
+};
 use crate::log::log;
 use crate::openapi;
 use crate::problem::{Kind, Problem, Told};
@@ -134,5 +137,6 @@ async fn accept(
     let permit = Arc::clone(connections).acquire_owned().await.ok()?;
     let (stream, peer) = listener.accept().await.ok()?;
     let _ = stream.set_nodelay(true);
+    let _ = SockRef::from(&stream).set_tcp_user_timeout(Some(TAKEN_WITHIN));
     Some((stream, peer, permit))
 }
