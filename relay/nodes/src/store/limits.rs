@@ -16,6 +16,8 @@ pub const SQLITE_READERS: u32 = 4;
 pub const SQLITE_CACHE_KIB: u32 = 32 * 1024;
 /// Pages of 4 KiB that SQLite's log holds before they go to their places: each page once, however often it was written meanwhile.
 pub const SQLITE_WAL_PAGES: u32 = 16 * 1024;
+/// How often what the log holds goes to its place before that, beside the messages.
+pub const CHECKPOINT_EVERY: Duration = Duration::from_secs(1);
 /// Connections to one PostgreSQL database.
 pub const POSTGRES_CONNECTIONS: u32 = 16;
 /// Transactions side by side that store messages in one PostgreSQL database, each with channels of its own.

@@ -50,11 +50,12 @@ use sqlx::sqlite::{
 };
 use sqlx::{ConnectOptions, Sqlite};
 use tokio::sync::{Mutex, OwnedMutexGuard};
-use tokio::time::timeout;
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
 
 use super::limits::{
-    ACQUIRE_WITHIN, BUSY_WITHIN, MIGRATE_PAUSE, MIGRATE_TRIES, SQLITE_CACHE_KIB, SQLITE_READERS,
-    SQLITE_WAL_PAGES, STATEMENTS_KEPT,
+    ACQUIRE_WITHIN, BUSY_WITHIN, CHECKPOINT_EVERY, MIGRATE_PAUSE, MIGRATE_TRIES, SQLITE_CACHE_KIB,
+    SQLITE_READERS, SQLITE_WAL_PAGES, STATEMENTS_KEPT,
 };
 use super::{Answer, Store, StoreError, migrated};
 use crate::model::Id;
@@ -69,6 +70,7 @@ pub struct Database {
     path: String,
     writer: Arc<Mutex<Writer>>,
     readers: SqlitePool,
+    _checkpoints: JoinSet<()>,
 }
 
 impl Database {
@@ -92,8 +94,10 @@ impl Database {
                 Err(_) if tries > 1 => tries -= 1,
                 Err(error) => return Err(error),
             }
-            tokio::time::sleep(MIGRATE_PAUSE).await;
+            sleep(MIGRATE_PAUSE).await;
         };
+        let mut checkpoints = JoinSet::new();
+        checkpoints.spawn(checkpoint(options.clone().create_if_missing(false).connect().await?));
         let readers = SqlitePoolOptions::new()
             .max_connections(SQLITE_READERS)
             .acquire_timeout(ACQUIRE_WITHIN)
@@ -101,7 +105,12 @@ impl Database {
             .connect_with(options.create_if_missing(false).pragma("query_only", "1"))
             .await?;
         let writer = Writer { connection, durable: true };
-        Ok(Self { path: path.to_owned(), writer: Arc::new(Mutex::new(writer)), readers })
+        Ok(Self {
+            path: path.to_owned(),
+            writer: Arc::new(Mutex::new(writer)),
+            readers,
+            _checkpoints: checkpoints,
+        })
     }
 
     /// A connection that reads; it sees everything that was committed before.
@@ -230,6 +239,16 @@ impl Drop for Tx {
                 let _ = sqlx::query("ROLLBACK").execute(&mut writer.connection).await;
             });
         }
+    }
+}
+
+/// Moves what the log holds to its place now and then: the writer, which has to where the log is full, then finds little to move, and
+/// messages do not wait for that.
+async fn checkpoint(mut connection: SqliteConnection) {
+    loop {
+        sleep(CHECKPOINT_EVERY).await;
+        // What cannot be moved now is moved later.
+        let _ = sqlx::query("PRAGMA wal_checkpoint(PASSIVE)").execute(&mut connection).await;
     }
 }
 
