@@ -28,7 +28,7 @@ pub(super) const BOOKS_PAUSE: std::time::Duration = std::time::Duration::from_mi
 /// .. or once so many channels wait for it.
 pub(super) const BOOKS_CHANNELS_MAX: usize = 4096;
 /// Messages that are made findable in one transaction.
-pub(super) const INDEX_MESSAGES: usize = 256;
+pub(super) const INDEX_MESSAGES: usize = 64;
 /// The search learns of what was stored so often at most ..
 pub(super) const INDEX_PAUSE: std::time::Duration = std::time::Duration::from_millis(500);
 /// .. and leaves the database to others for so many times as long as it has used it.

@@ -5,8 +5,9 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use nodes::ids::Ids;
 use nodes::model::Id;
-use nodes::store::{self, Post, StoreError};
+use nodes::store::{self, Post, Store, StoreError};
 use serde_json::value::RawValue;
+use sqlx::{Connection, PgConnection, SqliteConnection};
 
 use super::load::{TEXT, Times};
 use super::{Figure, Options, Place, Target};
@@ -19,6 +20,8 @@ const FEW: usize = 100_000;
 const MANY: usize = 10_000_000;
 /// Messages of a transaction while it is filled.
 const BATCH: usize = 500;
+/// How often what was filled in is taken off the hands of bus and search.
+const TOLD_EVERY: Duration = Duration::from_secs(1);
 /// How often a transaction is tried that finds the database locked; keys make each message one.
 const TRIES: usize = 10;
 /// Pages that are read, and messages of each.
@@ -26,6 +29,19 @@ const PAGES: usize = 4_000;
 const PAGE: usize = 50;
 /// Nothing is served from memory: what is measured is the store.
 const NO_CACHE: &str = "[limits]\npage_cache_bytes = 0\n";
+
+/// How a store is filled.
+struct Way {
+    /// Transactions side by side, each with channels of its own.
+    lanes: usize,
+    /// Messages of a channel that come after each other.
+    run: usize,
+}
+
+/// Rows lie in a tree by channel, so that it matters little to where they lie when they came, and much to how long it takes.
+const SQLITE: Way = Way { lanes: 1, run: 50 };
+/// Rows lie as they came: from all channels in turn.
+const POSTGRES: Way = Way { lanes: 4, run: 1 };
 
 pub(in super::super) fn run(options: &Options) -> Result<Vec<Figure>> {
     let many = options.connections.unwrap_or(MANY);
@@ -39,8 +55,9 @@ pub(in super::super) fn run(options: &Options) -> Result<Vec<Figure>> {
 
 fn one(server: Option<&postgres::Server>, many: usize, names: [&'static str; 3]) -> Result<Vec<Figure>> {
     let place = Place::start(server, NO_CACHE)?;
+    let way = if server.is_some() { &POSTGRES } else { &SQLITE };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let fill = |from, to| runtime.block_on(fill(&place, from, to));
+    let fill = |from, to| runtime.block_on(fill(&place, way, from, to));
     fill(0, FEW)?;
     let few = pages(&place, FEW)?;
     fill(FEW, many)?;
@@ -52,8 +69,8 @@ fn one(server: Option<&postgres::Server>, many: usize, names: [&'static str; 3])
     ])
 }
 
-/// Stores messages, spread over all channels, until there are so many.
-async fn fill(place: &Place, from: usize, to: usize) -> Result<()> {
+/// Stores messages, as many in each channel, until there are so many.
+async fn fill(place: &Place, way: &Way, from: usize, to: usize) -> Result<()> {
     let store = store::open(&place.url).await?;
     // A number that no node of the bench has.
     let ids = Ids::new(900);
@@ -66,32 +83,78 @@ async fn fill(place: &Place, from: usize, to: usize) -> Result<()> {
     let senders: Vec<Id> =
         place.people.iter().map(|person| number(&person.user["id"])).collect::<Result<_>>()?;
     let body = RawValue::from_string(format!("{{\"text\":\"{TEXT}\"}}"))?;
-    for first in (from..to).step_by(BATCH) {
-        let post = |index: usize| {
-            let id = ids.next(nodes::ids::time(Id(0)) + index as i64);
-            Post {
-                id,
-                workspace,
-                channel: channels[index % channels.len()],
-                sender: senders[index % senders.len()],
-                key: id.to_string(),
-                body: body.clone(),
-                media: String::new(),
-                at: index as i64,
+    let each = to.div_ceil(channels.len()) - from / channels.len();
+    let lanes = channels.chunks(channels.len().div_ceil(way.lanes)).map(|channels| {
+        let (store, ids, body, senders) = (&store, &ids, &body, &senders);
+        async move {
+            // By rounds of so many messages of each channel.
+            let total = channels.len() * each;
+            for first in (0..total).step_by(BATCH) {
+                let post = |index: usize| {
+                    let id = ids.next(nodes::ids::time(Id(0)) + index as i64);
+                    let channel = index / way.run % channels.len();
+                    Post {
+                        id,
+                        workspace,
+                        channel: channels[channel],
+                        sender: senders[channel % senders.len()],
+                        key: id.to_string(),
+                        body: body.clone(),
+                        media: String::new(),
+                        at: index as i64,
+                    }
+                };
+                store_all(&**store, (first..(first + BATCH).min(total)).map(post).collect()).await?;
             }
-        };
-        let posts: Vec<Post> = (first..(first + BATCH).min(to)).map(post).collect();
-        // The node writes too (what is told, what can be found), and SQLite has one writer: its turns may be long.
-        let mut tries = 1..TRIES;
-        let outcomes = loop {
-            match store.post(&posts).await {
-                Err(StoreError::Away(_)) if tries.next().is_some() => {}
-                outcomes => break outcomes?,
-            }
-        };
-        for outcome in outcomes {
-            outcome?;
+            anyhow::Ok(())
         }
+    });
+    let telling = async {
+        let mut told = tokio::time::interval(TOLD_EVERY);
+        loop {
+            told.tick().await;
+            tell(&place.url).await?;
+        }
+    };
+    tokio::select! {
+        filled = futures_util::future::try_join_all(lanes) => filled.map(|_| ()),
+        told = telling => told,
+    }?;
+    tell(&place.url).await
+}
+
+/// The node writes too, and SQLite has one writer: its turns may be long.
+async fn store_all(store: &dyn Store, posts: Vec<Post>) -> Result<()> {
+    let mut tries = 1..TRIES;
+    let outcomes = loop {
+        match store.post(&posts).await {
+            Err(StoreError::Away(_)) if tries.next().is_some() => {}
+            outcomes => break outcomes?,
+        }
+    };
+    for outcome in outcomes {
+        outcome?;
+    }
+    Ok(())
+}
+
+/// Marks what there is as announced and findable: the bus and the search are not what is measured, and would be busy with it for hours.
+async fn tell(url: &str) -> Result<()> {
+    if url.starts_with("sqlite:") {
+        let mark =
+            "UPDATE streams SET announced = top, findable = top WHERE top > announced OR top > findable";
+        sqlx::query(mark).execute(&mut SqliteConnection::connect(url).await?).await?;
+        return Ok(());
+    }
+    let mut connection = PgConnection::connect(url).await?;
+    let marks = [
+        "SELECT mark_announced(array_agg(channel ORDER BY channel), array_agg(top ORDER BY channel))
+         FROM streams WHERE top > announced",
+        "SELECT mark_findable(array_agg(channel ORDER BY channel), array_agg(findable ORDER BY channel),
+             array_agg(top ORDER BY channel)) FROM streams WHERE top > findable",
+    ];
+    for mark in marks {
+        sqlx::query(mark).execute(&mut connection).await?;
     }
     Ok(())
 }
