@@ -26,7 +26,7 @@ pub(super) const SWEEP_ENTRIES: usize = 128;
 /// What relays have taken is written down so often at most ..
 pub(super) const BOOKS_PAUSE: std::time::Duration = std::time::Duration::from_millis(50);
 /// .. or once so many channels wait for it.
-pub(super) const BOOKS_CHANNELS_MAX: usize = 4096;
+pub(super) const BOOKS_CHANNELS_MAX: usize = 2048;
 /// Messages that are made findable in one transaction.
 pub(super) const INDEX_MESSAGES: usize = 64;
 /// The search learns of what was stored so often at most ..
