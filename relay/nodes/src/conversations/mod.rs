@@ -5,4 +5,4 @@ mod logic;
 mod service;
 
 pub use logic::Before;
-pub use service::{Listed, list, names, search};
+pub use service::{Listed, list, search};

@@ -7,8 +7,8 @@ use crate::http::Caller;
 use crate::limits::{PAGE_MAX, SEARCH_CHANNELS_MAX, UNREAD_MAX};
 use crate::model::{Id, Message};
 use crate::problem::Problem;
-use crate::relays::names::{Name, UserName};
 use crate::state::Node;
+use crate::store::route::sort_in;
 use crate::store::{Conversation, Store, StoreError};
 
 /// A channel in a list.
@@ -45,22 +45,6 @@ pub async fn list(
     }
     let listed = found.into_iter().zip(unread);
     Ok(listed.map(|(conversation, unread)| Listed { conversation, unread }).collect())
-}
-
-/// What a user's connection is subscribed to: up to so many channels, latest first, by their names on the bus.
-pub async fn names(node: &Node, user: UserName, most: usize) -> Result<Vec<String>, Problem> {
-    let home = node.router.home(user.workspace).await?;
-    let (mut names, mut before) = (Vec::new(), None);
-    while names.len() < most {
-        let limit = (most - names.len()).min(PAGE_MAX);
-        let found = home.conversations(user.workspace, user.user, before, limit).await?;
-        before = found.last().map(|last| (last.latest_at, last.channel.id));
-        names.extend(found.iter().map(|found| Name::stream(&found.channel).to_string()));
-        if found.len() < limit {
-            break;
-        }
-    }
-    Ok(names)
 }
 
 /// Messages of the caller's channels that have all words, newest first, those before this id.
@@ -101,13 +85,9 @@ async fn by_shard(
     workspace: Id,
     channels: &[Id],
 ) -> Result<Vec<(Arc<dyn Store>, Vec<usize>)>, StoreError> {
-    let mut shards: Vec<(Arc<dyn Store>, Vec<usize>)> = Vec::new();
+    let mut shards = Vec::new();
     for (place, channel) in channels.iter().enumerate() {
-        let shard = node.router.shard(workspace, *channel).await?;
-        match shards.iter_mut().find(|(known, _)| Arc::ptr_eq(known, &shard)) {
-            Some((_, places)) => places.push(place),
-            None => shards.push((shard, vec![place])),
-        }
+        sort_in(&mut shards, node.router.shard(workspace, *channel).await?, place);
     }
     Ok(shards)
 }

@@ -5,7 +5,7 @@
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 use tokio::sync::Notify;
 use tokio::time;
@@ -15,10 +15,8 @@ use super::limits::{BOOKS_CHANNELS_MAX, BOOKS_PAUSE};
 use super::names::Name;
 use super::teller::{Teller, unless_gone};
 use crate::model::Id;
-use crate::store::{Latest, Store, StoreError, Streams};
-
-/// Channels, each with what has been announced of it.
-type Tops = Vec<(Id, u64)>;
+use crate::store::route::sort_in;
+use crate::store::{Latest, StoreError, Streams};
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -115,13 +113,10 @@ impl Teller {
                 }
             }
         }
-        let mut shards: Vec<(Arc<dyn Store>, Tops)> = Vec::new();
+        let mut shards = Vec::new();
         for (name, top) in tops.into_values() {
             match self.router.shard(name.workspace, name.channel).await {
-                Ok(store) => match shards.iter_mut().find(|(known, _)| Arc::ptr_eq(known, &store)) {
-                    Some((_, tops)) => tops.push((name.channel, top)),
-                    None => shards.push((store, vec![(name.channel, top)])),
-                },
+                Ok(store) => sort_in(&mut shards, store, (name.channel, top)),
                 Err(error) => unless_gone(&error, "what was announced"),
             }
         }

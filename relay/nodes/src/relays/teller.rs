@@ -1,7 +1,7 @@
 //! The tasks that tell relays what was stored.
 //!
-//! Owns the order: an entry counts as announced once a relay has it and the list of conversations knows of it. Whatever goes wrong is
-//! left to the sweep, which asks the stores.
+//! Owns the order in which they are told. What they have taken goes into the books; whatever goes wrong is left to the sweep, which asks
+//! the stores.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

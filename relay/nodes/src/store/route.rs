@@ -189,6 +189,14 @@ pub(super) fn mix(number: u64) -> u64 {
 /// Workspaces that are asked for side by side.
 const TURNS: usize = 16;
 
+/// Puts something to what else is for the same database.
+pub fn sort_in<T>(databases: &mut Vec<(Arc<dyn Store>, Vec<T>)>, store: Arc<dyn Store>, one: T) {
+    match databases.iter_mut().find(|(known, _)| Arc::ptr_eq(known, &store)) {
+        Some((_, some)) => some.push(one),
+        None => databases.push((store, vec![one])),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
