@@ -2,7 +2,7 @@
 
 use serde_json::value::RawValue;
 
-use super::StoreError;
+use super::{StoreError, Unannounced};
 use crate::model::{Channel, ChannelKind, Delivery, EntryKind, Id, Member, Message, Notify, Position, User};
 
 /// Columns of `channels c`, as in [`ChannelRow`].
@@ -91,6 +91,10 @@ pub(super) fn message(channel: Id, offset: u64, row: MessageRow) -> Result<Messa
         edited_at,
         deleted_at,
     })
+}
+
+pub(super) fn unannounced((workspace, channel, since): (i64, i64, i64)) -> Unannounced {
+    Unannounced { workspace: Id(workspace), channel: Id(channel), since: since.cast_unsigned() }
 }
 
 pub(super) fn position(row: PositionRow) -> Position {

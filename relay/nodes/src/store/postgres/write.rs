@@ -109,38 +109,12 @@ impl Database {
     }
 
     pub(super) async fn streams_unannounced(&self, limit: usize) -> Result<Vec<Unannounced>, StoreError> {
-        let query = sqlx::query_as::<_, (i64, i64, i64)>(
+        let query = sqlx::query_as(
             "SELECT s.workspace, s.channel, s.announced FROM behind b JOIN streams s ON s.channel = b.channel
              WHERE s.top > s.announced AND NOT s.frozen ORDER BY s.channel LIMIT $1",
         );
         let rows = query.bind(rows::rows(limit)).fetch_all(&mut *self.reader().await?).await?;
-        let owed = |(workspace, channel, since): (i64, i64, i64)| Unannounced {
-            workspace: Id(workspace),
-            channel: Id(channel),
-            since: since.cast_unsigned(),
-        };
-        Ok(rows.into_iter().map(owed).collect())
-    }
-
-    pub(super) async fn set_epoch(&self, channel: Id, was: &str, epoch: &str) -> Result<(), StoreError> {
-        let mut tx = self.begin().await?;
-        let frozen: Option<(bool,)> =
-            sqlx::query_as("SELECT frozen FROM streams WHERE channel = $1 FOR UPDATE")
-                .bind(channel.0)
-                .fetch_optional(&mut *tx)
-                .await?;
-        match frozen {
-            None => return Err(StoreError::Missing),
-            Some((true,)) => return Err(StoreError::Moving),
-            Some((false,)) => {}
-        }
-        sqlx::query("UPDATE streams SET epoch = $3 WHERE channel = $1 AND epoch = $2")
-            .bind(channel.0)
-            .bind(was)
-            .bind(epoch)
-            .execute(&mut *tx)
-            .await?;
-        tx.commit().await
+        Ok(rows.into_iter().map(rows::unannounced).collect())
     }
 }
 

@@ -107,6 +107,27 @@ struct Placed {
 }
 
 impl Database {
+    async fn set_epoch(&self, channel: Id, was: &str, epoch: &str) -> Result<(), StoreError> {
+        let mut tx = self.begin().await?;
+        let frozen: Option<(bool,)> =
+            sqlx::query_as(concat!("SELECT frozen FROM streams WHERE channel = $1", locked!()))
+                .bind(channel.0)
+                .fetch_optional(&mut *tx)
+                .await?;
+        match frozen {
+            None => return Err(StoreError::Missing),
+            Some((true,)) => return Err(StoreError::Moving),
+            Some((false,)) => {}
+        }
+        sqlx::query("UPDATE streams SET epoch = $3 WHERE channel = $1 AND epoch = $2")
+            .bind(channel.0)
+            .bind(was)
+            .bind(epoch)
+            .execute(&mut *tx)
+            .await?;
+        tx.commit().await
+    }
+
     async fn message_page(
         &self,
         channel: Id,
